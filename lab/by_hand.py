@@ -1,0 +1,22 @@
+"""compose.yaml by hand: what `lab up` and `lab down` wrap."""
+
+import docker
+
+from lab import process, testbed, versions
+
+RUN = "by-hand"  # the label that compose.yaml gives when no run sets another
+
+
+def up() -> None:
+    """Raise MySQL and Kamailio and wait until both are healthy."""
+    _compose("up", "--detach", "--wait", what="raising the testbed")
+
+
+def down(client: docker.DockerClient) -> None:
+    """Take it down with its volumes, and whatever else of it is left."""
+    _compose("--profile", "*", "down", "--volumes", "--remove-orphans", what="taking the testbed down")
+    testbed.remove_all(client, RUN)
+
+
+def _compose(*arguments: str, what: str) -> None:
+    process.run(["docker", "compose", "--progress", "plain", *arguments], what=what, folder=versions.ROOT)

@@ -1,0 +1,38 @@
+"""Two runs never measure on the same CPU: a lock file a CPU, which the kernel frees when its holder dies."""
+
+import fcntl
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lab.errors import SetupError
+
+# One place for every checkout and user of the machine.
+FOLDER = Path(tempfile.gettempdir()) / "kemi-lab-cpus"
+
+
+@contextmanager
+def claim(cpus: Iterable[int], run: str, folder: Path = FOLDER) -> Iterator[None]:
+    """Hold these CPUs for a run; SetupError naming the other run when one is taken."""
+    with ExitStack() as stack:
+        folder.mkdir(exist_ok=True)
+        if folder.stat().st_mode & 0o777 != 0o777:
+            folder.chmod(0o777)
+        for cpu in sorted(cpus):
+            path = folder / f"cpu{cpu}"
+            existed = path.exists()
+            file = stack.enter_context(path.open("a+"))
+            if not existed:
+                path.chmod(0o666)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                other = file.read().strip() or "another run"
+                remedy = "wait until it has ended, or give this one other CPUs ([cpus] in the experiment file)"
+                raise SetupError(f"CPU {cpu} is taken by {other}", remedy=remedy) from error
+            file.truncate(0)
+            file.write(run)
+            file.flush()
+        yield

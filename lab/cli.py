@@ -1,0 +1,234 @@
+"""Parse, call, print, exit code: the only module that prints or exits."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from lab.errors import Exit, LabError
+from lab.model import Plan
+
+HERE = Path(__file__).resolve().parent.parent
+
+EXIT_CODES = """exit codes:
+  0    ok
+  2    usage, or bad input (the message names file and key)
+  4    the run ended, but not every planned slice is valid
+  5    set-up problem (engine, image, MySQL, Kamailio, disk, CPUs taken)
+  70   a defect of the lab
+  130  interrupted"""
+
+
+def entry() -> None:
+    """Console script `lab`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    errors = Console(stderr=True, highlight=False)
+    # Files that we write are mounted into containers, whose users are not us.
+    os.umask(0o022)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except LabError as error:
+        errors.print(f"lab: {error}", markup=False, style="bold red", soft_wrap=True)
+        if error.detail:
+            errors.print(error.detail, markup=False, soft_wrap=True)
+        if error.remedy:
+            errors.print(f"lab: what helps: {error.remedy}", markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        errors.print("lab: interrupted; everything that was started is gone again", markup=False)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (| head): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lab",
+        description="How long Kamailio's request routing takes in each of its languages, measured.",
+        epilog=f"{EXIT_CODES}\n\nA RUN is a path, an id, or 'latest'.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"examples:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=command)
+        return sub
+
+    def results(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR", help="where runs lie")
+
+    def source(sub: argparse.ArgumentParser) -> None:
+        text = "a Kamailio source tree or tarball to build and use instead of the release"
+        sub.add_argument("--kamailio-source", type=Path, metavar="PATH", help=text)
+
+    def as_json(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+
+    doctor = add("doctor", _doctor, "look at this machine; change nothing", "  lab doctor\n  lab doctor --json")
+    results(doctor)
+    as_json(doctor)
+
+    images = add("images", _images, "build the images that are missing, and list them", "  lab images\n  lab images --list")
+    images.add_argument("--list", action="store_true", help="only list, build nothing")
+    source(images)
+    as_json(images)
+
+    add("up", _up, "raise the testbed by hand (compose.yaml)", "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp")
+    add("down", _down, "take down the testbed that was raised by hand", "  lab down")
+
+    run = add("run", _run, "run an experiment", "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi")
+    run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
+    results(run)
+    source(run)
+    as_json(run)
+
+    frames = add("frames", _frames, "make a run's frames and summary again, from its evidence", "  lab frames latest")
+    frames.add_argument("run", metavar="RUN")
+    results(frames)
+
+    report = add("report", _report, "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells")
+    report.add_argument("run", metavar="RUN")
+    results(report)
+    as_json(report)
+    return parser
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from lab import host  # noqa: PLC0415  (each command loads what it needs: --help answers at once)
+
+    checks = host.checks(options.results)
+    if options.json:
+        print(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            print(f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.value}{check.advice and '  -> ' + check.advice}")
+    return Exit.OK if all(check.ok for check in checks) else Exit.SETUP
+
+
+def _images(options: argparse.Namespace) -> int:
+    from lab import host, images  # noqa: PLC0415
+
+    workshop = images.Workshop(host.engine(), _listener())
+    recipes = images.all_recipes(options.kamailio_source and images.kamailio_from(options.kamailio_source))
+    if not options.list:
+        for recipe in recipes:
+            workshop.ensure(recipe)
+    rows = [(recipe, workshop.built(recipe) if workshop.current(recipe) else None) for recipe in recipes]
+    if options.json:
+        print(json.dumps([{"tag": recipe.tag, "image": built and asdict(built)} for recipe, built in rows], indent=1))
+    else:
+        for recipe, built in rows:
+            print(f"{recipe.tag:28} {built.size_bytes / 1e6:4.0f} MB  {built.version}" if built else f"{recipe.tag:28} missing, or out of date: lab images")
+    return Exit.OK
+
+
+def _up(_: argparse.Namespace) -> int:
+    from lab import by_hand, host, images  # noqa: PLC0415
+
+    workshop = images.Workshop(host.engine(), _listener())
+    for recipe in images.all_recipes():
+        workshop.ensure(recipe)
+    by_hand.up()
+    print("MySQL and Kamailio are up; registrations: docker compose run --rm sipp; down again: lab down")
+    return Exit.OK
+
+
+def _down(_: argparse.Namespace) -> int:
+    from lab import by_hand, host  # noqa: PLC0415
+
+    by_hand.down(host.engine())
+    return Exit.OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lab import assembly, experiment, host, runner, validity  # noqa: PLC0415
+    from lab.progress import RunProgress  # noqa: PLC0415
+    from lab.session import Judges  # noqa: PLC0415
+
+    client = host.engine()
+    console = Console(stderr=True, highlight=False)
+    asked = experiment.read(options.file)
+    specification = assembly.specify(asked, client, listen=_listener(), kamailio_source=options.kamailio_source)
+    with RunProgress(console, specification.plan) as progress:
+        folder = runner.run(
+            specification,
+            client,
+            options.results,
+            judges=Judges(validity.judge, validity.judge_start),
+            reporter=progress,
+        )
+    return _analyse(folder, as_json=options.json)
+
+
+def _frames(options: argparse.Namespace) -> int:
+    from lab import store  # noqa: PLC0415
+
+    return _analyse(store.find(options.results, options.run), as_json=False)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lab import store, summary  # noqa: PLC0415
+
+    folder = store.find(options.results, options.run)
+    return _show(folder, summary.read(folder), as_json=options.json)
+
+
+def _analyse(folder: Path, *, as_json: bool) -> int:
+    """Right of the wall: evidence -> frames -> summary -> table."""
+    from lab import frames, summary  # noqa: PLC0415
+
+    frames.write(folder)
+    return _show(folder, summary.write(folder), as_json=as_json)
+
+
+def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:
+    from lab import store  # noqa: PLC0415
+    from lab.report import terminal, view  # noqa: PLC0415
+
+    if as_json:
+        sys.stdout.write((folder / "summary.json").read_text(encoding="utf-8"))
+    else:
+        colour = sys.stdout.isatty()
+        plan = store.load(Plan, folder / "evidence" / "plan.json")
+        print(terminal.render(view.build(summary, plan, folder), colour=colour))
+    return Exit.OK if summary.valid else Exit.INVALID
+
+
+def _listener() -> Callable[[str], None]:
+    """Build output: one moving line on a terminal, whole lines in a pipe."""
+    console = Console(stderr=True, highlight=False)
+
+    def listen(line: str) -> None:
+        if console.is_terminal:
+            console.print(line[: console.width - 1], markup=False, end="\r", overflow="crop", no_wrap=True)
+        else:
+            console.print(line, markup=False, soft_wrap=True)
+
+    return listen

@@ -1,0 +1,106 @@
+"""MySQL as the driver sees it: ready when it answers a query; a database a cell; subscribers; counters."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mysql.connector
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from lab.errors import TestbedError
+
+TEMPLATE = "kamailio"  # baked into the image: Kamailio's schema and test0 to test9
+BAKED_SUBSCRIBERS = 10
+DOMAIN = "127.0.0.1"
+USER = "lab"
+_BATCH = 5000
+
+
+class Database:
+    """A connection of the driver. Every method is one round trip or a few."""
+
+    def __init__(self, connection: MySQLConnectionAbstract) -> None:
+        """Use `connect`."""
+        self._connection = connection
+
+    def version(self) -> str:
+        """The server's own word, with its comment (which tells MySQL from MariaDB)."""
+        (version, comment) = self._rows("SELECT VERSION(), @@version_comment")[0]
+        return f"{version} {comment}"
+
+    def add_subscribers(self, count: int) -> None:
+        """Make test0 to test<count - 1> the template's subscribers; the baked ones stay. password = name."""
+        rows = [_subscriber(f"test{number}") for number in range(BAKED_SUBSCRIBERS, count)]
+        columns = "username, domain, password, ha1, ha1b"
+        statement = f"INSERT INTO {TEMPLATE}.subscriber ({columns}) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608
+        with self._connection.cursor() as cursor:
+            for start in range(0, len(rows), _BATCH):
+                cursor.executemany(statement, rows[start : start + _BATCH])
+        self._connection.commit()
+
+    def renew(self, name: str) -> None:
+        """Give a cell a fresh database: every table of the template with its rows."""
+        self._do(f"DROP DATABASE IF EXISTS {name}")
+        self._do(f"CREATE DATABASE {name}")
+        for (table,) in self._rows(f"SHOW TABLES IN {TEMPLATE}"):
+            self._do(f"CREATE TABLE {name}.{table} LIKE {TEMPLATE}.{table}")
+            self._do(f"INSERT INTO {name}.{table} SELECT * FROM {TEMPLATE}.{table}")
+        self._connection.commit()
+
+    def bindings(self, name: str) -> int:
+        """Rows of `location`: what usrloc has written back so far."""
+        return int(self._rows(f"SELECT COUNT(*) FROM {name}.location")[0][0])
+
+    def aborted(self) -> int:
+        """Connections that were refused or died, so far."""
+        rows = self._rows("SHOW GLOBAL STATUS WHERE Variable_name IN ('Aborted_clients', 'Aborted_connects')")
+        return sum(int(value) for _, value in rows)
+
+    def _do(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def _rows(self, statement: str) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            rows = list(cursor.fetchall())
+        self._connection.commit()  # the next SELECT sees what others have written meanwhile
+        return rows
+
+
+def _subscriber(name: str) -> tuple[str, str, str, str, str]:
+    """A row of Kamailio's table; MySQL 9 has no MD5 function of its own any more."""
+    ha1 = hashlib.md5(f"{name}:{DOMAIN}:{name}".encode(), usedforsecurity=False).hexdigest()
+    ha1b = hashlib.md5(f"{name}@{DOMAIN}:{DOMAIN}:{name}".encode(), usedforsecurity=False).hexdigest()
+    return name, DOMAIN, name, ha1, ha1b
+
+
+def name_of(cell: str) -> str:
+    """The database of a cell."""
+    return f"{TEMPLATE}_{cell.replace('-', '_')}"
+
+
+@contextmanager
+def connect(port: int, password: str, *, alive: Callable[[], bool], patience_seconds: float = 30) -> Iterator[Database]:
+    """Connect as soon as a query is answered; TestbedError when MySQL died or stays silent for too long."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            connection = mysql.connector.connect(
+                host="127.0.0.1", port=port, user=USER, password=password, connection_timeout=2
+            )
+            database = Database(connection)  # type: ignore[arg-type]
+            database.version()
+            break
+        except mysql.connector.Error as error:
+            if not alive():
+                raise TestbedError("MySQL died while starting") from error
+            if time.monotonic() > deadline:
+                raise TestbedError(f"MySQL did not answer a query within {patience_seconds:.0f} s: {error}") from error
+            time.sleep(0.05)  # between two questions, not instead of one
+    try:
+        yield database
+    finally:
+        connection.close()

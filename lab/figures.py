@@ -1,0 +1,144 @@
+"""Messages -> figures, comparisons and steadiness: the arithmetic of a summary. Takes frames of valid, timed slices."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lab import stats
+from lab.model import MEASURED_LEGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REGISTRATION = "registration"  # both legs of a registration: the sum of their means
+LEGS = tuple(leg.value for leg in MEASURED_LEGS)
+COMPARED_LEGS = (*LEGS, REGISTRATION)
+
+
+@dataclass(frozen=True, slots=True)
+class LegFigures:
+    """One leg of one cell, over first transmissions. Percentiles are interpolated linearly, as numpy does."""
+
+    count: int
+    mean_usec: float | None
+    median_usec: float | None
+    p10_usec: float | None
+    p95_usec: float | None
+    p99_usec: float | None
+    max_usec: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegComparison:
+    """One cell and leg against the baseline, round by round."""
+
+    cell: str
+    baseline: str
+    leg: str
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    mde: float | None
+    n_rounds: int
+    p: float | None
+    p_holm: float | None  # over the engines that this leg compares; None for the A/A cell, which is none of them
+    excludes_one: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """A round's second half against its first, as a ratio."""
+
+    round: int
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    steady: bool | None
+
+
+def first_transmissions(messages: "pd.DataFrame") -> "pd.DataFrame":
+    """What the legs' figures are of. A retransmission's time is that of a request which was answered already."""
+    return messages[~messages["retransmission"].astype(bool)]
+
+
+def legs(first: "pd.DataFrame") -> dict[str, LegFigures]:
+    """Both legs of one cell."""
+    return {leg: _leg(first.loc[first["leg"] == leg, "usec"].to_numpy(dtype="int64")) for leg in LEGS}
+
+
+def registration_usec(figures: Mapping[str, LegFigures]) -> float | None:
+    """mean(challenge) + mean(authenticated); unknown when one of them is."""
+    means = [leg.mean_usec for leg in figures.values() if leg.mean_usec is not None]
+    return sum(means) if len(means) == len(figures) else None
+
+
+def cpu_usec_per_registration(slices: "pd.DataFrame") -> float | None:
+    """CPU time of Kamailio's container over the registrations, of those slices that have it."""
+    measured = slices[slices["cpu_usec"].notna()]
+    registrations = int(measured["sipp_successful"].sum())
+    return float(measured["cpu_usec"].sum()) / registrations if registrations else None
+
+
+def comparisons(first: "pd.DataFrame", cells: list[str], baseline: str, aa_cell: str) -> Iterator[LegComparison]:
+    """Every cell but the baseline, leg by leg; Holm's adjustment is over the engines within a leg."""
+    means = _means(first, ["cell", "round"])
+    others = [name for name in cells if name != baseline]
+    found = {
+        (name, leg): stats.compare(stats.log_ratios(_by_round(means, name, leg), _by_round(means, baseline, leg)))
+        for name in others
+        for leg in COMPARED_LEGS
+    }
+    for (name, leg), result in found.items():
+        engines = {other: p for other in others if other != aa_cell and (p := found[other, leg].p) is not None}
+        yield LegComparison(
+            cell=name,
+            baseline=baseline,
+            leg=leg,
+            ratio=result.ratio,
+            ci_low=result.ci_low,
+            ci_high=result.ci_high,
+            mde=result.mde,
+            n_rounds=result.n_rounds,
+            p=result.p,
+            p_holm=stats.holm(engines).get(name),
+            excludes_one=result.excludes_one,
+        )
+
+
+def steadiness(slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> Steadiness:
+    """Compare the halves of a round: each cell's earlier slices with its later ones, by the cost of a registration."""
+    means = _means(first[first["round"] == number], ["slice"])
+    in_time = slices[slices["round"] == number].sort_values("position")
+    halves: dict[str, tuple[list[float], list[float]]] = {}
+    for cell in in_time["cell"].unique():
+        names = in_time.loc[in_time["cell"] == cell, "slice"]
+        costs = means[REGISTRATION].reindex(names).dropna()
+        logs = [math.log(cost) for cost in costs if cost > 0]
+        half = len(logs) // 2  # the middle one of an odd number belongs to neither
+        halves[str(cell)] = (logs[:half], logs[len(logs) - half :])
+    drift = stats.drift(halves)
+    return Steadiness(number, drift.ratio, drift.ci_low, drift.ci_high, drift.steady)
+
+
+def _leg(usec: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> LegFigures:
+    if not usec.size:
+        return LegFigures(0, None, None, None, None, None, None)
+    p10, median, p95, p99 = (float(value) for value in np.percentile(usec, [10, 50, 95, 99]))
+    return LegFigures(int(usec.size), float(usec.mean()), median, p10, p95, p99, int(usec.max()))
+
+
+def _means(first: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
+    """Mean per key and leg, and their sum; a registration without both legs has none."""
+    table = first.pivot_table(values="usec", index=keys, columns="leg", aggfunc="mean", observed=True)
+    table.columns = table.columns.astype(str)
+    table = table.reindex(columns=list(LEGS))
+    table[REGISTRATION] = table.sum(axis="columns", skipna=False)
+    return table
+
+
+def _by_round(means: "pd.DataFrame", cell: str, leg: str) -> dict[int, float]:
+    rows = means[[leg]].dropna().reset_index().to_dict("records")
+    return {int(row["round"]): float(row[leg]) for row in rows if row["cell"] == cell}

@@ -1,0 +1,205 @@
+"""Every column of every frame: name, type, unit, meaning and, for one-row-a-record frames, where its value comes from.
+
+The Parquet schemas and the tables of docs/frames.md derive from here. Not measured is null, never 0.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+
+from lab import validity
+from lab.frames.deltas import clock_drift_usec, counter, duration_usec, elapsed, processes_changed, steal_usec, workers
+from lab.model import Leg, SliceRecord, StartRecord
+
+INT = pa.int64()
+FLOAT = pa.float64()
+BOOL = pa.bool_()
+TEXT = pa.string()
+WORD = pa.dictionary(pa.int32(), pa.string())  # few distinct values; pandas calls it category
+
+REASONS = "; "  # between reasons, in a column that holds several
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `value` takes it from a record; a `null` column may lack a value."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+    value: Callable[[Any], Any] | None = None
+    null: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One frame."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """As written to Parquet; unit and meaning go with the file."""
+        return pa.schema(
+            pa.field(c.name, c.type, nullable=c.null, metadata={"unit": c.unit, "meaning": c.meaning})
+            for c in self.columns
+        )
+
+    @property
+    def markdown(self) -> str:
+        """The table of docs/frames.md."""
+        head = "| column | type | unit | meaning |\n|---|---|---|---|\n"
+        return head + "".join(f"| `{c.name}` | {type_word(c)} | {c.unit} | {c.meaning} |\n" for c in self.columns)
+
+
+def type_word(column: Column) -> str:
+    """As a reader calls it."""
+    word = "category" if column.type == WORD else str(column.type)
+    return f"{word} or null" if column.null else word
+
+
+MESSAGES = Table(
+    "messages",
+    "one latency line of a slice",
+    (
+        Column("round", INT, "", "round, from 1"),
+        Column("slice", WORD, "", "slice; its other facts are in `slices`"),
+        Column("cell", WORD, "", "arm of the comparison"),
+        Column("engine", WORD, "", "routing engine of the cell"),
+        Column("worker_pid", INT, "", "Kamailio process that wrote the line, as its container numbers it"),
+        Column("method", WORD, "", "SIP method of the request"),
+        Column("cseq", INT, "", "number of its CSeq"),
+        Column("call_id", TEXT, "", "its Call-ID; those of the slice begin with the slice's name and `-`"),
+        Column(
+            "leg", WORD, "", "`challenge`, `authenticated` or `other`, as the scenario declares; `other` when foreign"
+        ),
+        Column(
+            "retransmission", BOOL, "", "the slice saw this Call-ID, CSeq and method before; never true when foreign"
+        ),
+        Column("usec", INT, "usec", "time in the request route, by the wall clock"),
+    ),
+)
+
+
+def _edge(name: str) -> Callable[[SliceRecord], int | None]:
+    return elapsed(attrgetter(name))
+
+
+def _messages(leg: Leg) -> Callable[[SliceRecord], int]:
+    return lambda record: record.tally.messages.get(leg, 0)
+
+
+def _usec(leg: Leg) -> Callable[[SliceRecord], int]:
+    return lambda record: record.tally.usec_sum.get(leg, 0)
+
+
+def _join(name: str) -> Callable[[Any], str]:
+    return lambda record: REASONS.join(getattr(record, name))
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return REASONS.join(f"{name}={value}" for name, value in sorted(values.items()))
+
+
+SLICES = Table(
+    "slices",
+    "one slice, valid or not; counters are differences between its edges",
+    (
+        Column("round", INT, "", "round, from 1", attrgetter("plan.round")),
+        Column("position", INT, "", "place in the round, from 1", attrgetter("plan.position")),
+        Column("slice", TEXT, "", "name, unique in a run", attrgetter("plan.id")),
+        Column("cell", WORD, "", "arm of the comparison", attrgetter("plan.cell")),
+        Column("engine", WORD, "", "routing engine of the cell", attrgetter("engine")),
+        Column("attempt", INT, "", "1, or more where an invalid slice was run again", attrgetter("plan.attempt")),
+        Column("warmup", BOOL, "", "kept, but left out of every figure", attrgetter("plan.warmup")),
+        Column("valid", BOOL, "", "no check failed", attrgetter("valid")),
+        Column("reasons", TEXT, "", "the checks that failed, parted by `; `", _join("reasons")),
+        Column("calls", INT, "calls", "planned", attrgetter("plan.calls")),
+        Column("offered_rate_per_s", INT, "calls/s", "planned", attrgetter("plan.rate_per_s")),
+        Column("kamailio_cpus", INT, "CPUs", "given to Kamailio", attrgetter("kamailio_cpus")),
+        Column("duration_usec", INT, "usec", "between the edges, by the monotonic clock", duration_usec),
+        Column("clock_drift_usec", FLOAT, "usec", "wall clock less monotonic clock over the slice", clock_drift_usec),
+        # Kamailio's log
+        Column("challenge_messages", INT, "lines", "first transmissions, challenge leg", _messages(Leg.CHALLENGE)),
+        Column("authenticated_messages", INT, "lines", "likewise, authenticated leg", _messages(Leg.AUTHENTICATED)),
+        Column("other_messages", INT, "lines", "likewise, of no declared leg", _messages(Leg.OTHER)),
+        Column("challenge_usec", INT, "usec", "sum over first transmissions, challenge leg", _usec(Leg.CHALLENGE)),
+        Column("authenticated_usec", INT, "usec", "likewise, authenticated leg", _usec(Leg.AUTHENTICATED)),
+        Column("other_usec", INT, "usec", "likewise, of no declared leg", _usec(Leg.OTHER)),
+        Column("retransmissions", INT, "lines", "repeats that Kamailio saw", attrgetter("tally.retransmissions")),
+        Column("foreign", INT, "lines", "latency lines of another slice's calls", attrgetter("tally.foreign")),
+        Column("malformed", INT, "lines", "torn or mixed latency lines; no messages", lambda r: len(r.tally.malformed)),
+        Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
+        # Kamailio's counters
+        Column("received_requests", INT, "requests", f"`{validity.RECEIVED}`", counter(validity.RECEIVED), null=True),
+        Column("replies_401", INT, "replies", f"`{validity.CHALLENGED}`", counter(validity.CHALLENGED), null=True),
+        Column("replies_200", INT, "replies", f"`{validity.ANSWERED}`", counter(validity.ANSWERED), null=True),
+        Column("registrations_accepted", INT, "", f"`{validity.ACCEPTED}`", counter(validity.ACCEPTED), null=True),
+        Column("registrations_rejected", INT, "", f"`{validity.REJECTED}`", counter(validity.REJECTED), null=True),
+        # the kernel's, and MySQL's
+        Column("cpu_usec", INT, "usec", "CPU time of Kamailio's container", _edge("cpu_usec"), null=True),
+        Column("throttled_periods", INT, "periods", "its CPU quota ran out", _edge("throttled"), null=True),
+        Column("workers_on_cpu_usec", INT, "usec", "CPU time of the UDP workers", workers("on_cpu_nsec"), null=True),
+        Column("workers_run_delay_usec", INT, "usec", "they waited for a CPU", workers("run_delay_nsec"), null=True),
+        Column(
+            "steal_usec", INT, "usec", "taken by the host from Kamailio's CPUs, in 10 ms steps", steal_usec, null=True
+        ),
+        Column("udp_rcvbuf_errors", INT, "datagrams", "lost to full buffers", _edge("udp_rcvbuf_errors")),
+        Column("socket_drops", INT, "datagrams", "dropped at Kamailio's sockets", _edge("socket_drops")),
+        Column("processes_changed", BOOL, "", "a Kamailio process died or was born", processes_changed),
+        Column("mysql_aborted", INT, "connections", "aborted connections", _edge("mysql_aborted")),
+        # SIPp's statistics, at its end
+        Column("sipp_exit_code", INT, "", "proves nothing by itself", attrgetter("sipp.exit_code")),
+        Column("sipp_created", INT, "calls", "begun", attrgetter("sipp.created")),
+        Column("sipp_successful", INT, "calls", "ended as the scenario says", attrgetter("sipp.successful")),
+        Column("sipp_failed", INT, "calls", "did not", attrgetter("sipp.failed")),
+        Column(
+            "sipp_unexpected", INT, "messages", "not the ones that the scenario expects", attrgetter("sipp.unexpected")
+        ),
+        Column("sipp_dead_calls", INT, "messages", "for calls that had ended", attrgetter("sipp.dead_calls")),
+        Column("sipp_out_of_call", INT, "messages", "of no call", attrgetter("sipp.out_of_call")),
+        Column("sipp_retransmissions", INT, "messages", "sent again by SIPp", attrgetter("sipp.retransmissions")),
+        Column("sipp_peak_calls", INT, "calls", "most at one time", attrgetter("sipp.peak_calls")),
+        Column("sipp_call_limit", INT, "calls", "from here on SIPp sheds load", attrgetter("sipp.call_limit")),
+        Column("sipp_elapsed_msec", INT, "msec", "by SIPp's clock", attrgetter("sipp.elapsed_msec")),
+        Column("sipp_rate_per_s", FLOAT, "calls/s", "achieved", attrgetter("sipp.rate_per_s")),
+    ),
+)
+
+STARTS = Table(
+    "starts",
+    "one fresh start of a cell, with its engine proof",
+    (
+        Column("round", INT, "", "round, from 1", attrgetter("round")),
+        Column("cell", WORD, "", "arm of the comparison", attrgetter("cell")),
+        Column("engine", WORD, "", "routing engine asked for", attrgetter("engine")),
+        Column("kamailio", WORD, "", "release", attrgetter("kamailio")),
+        Column("image", WORD, "", "digest of the image", attrgetter("image")),
+        Column("valid", BOOL, "", "no check failed", lambda r: not r.reasons),
+        Column("reasons", TEXT, "", "the checks that failed, parted by `; `", _join("reasons")),
+        Column("start_seconds", FLOAT, "s", "from the start until the engine proof", attrgetter("start_seconds")),
+        Column("marker", TEXT, "", "`X-Lab-Engine` of the probe's reply", attrgetter("marker")),
+        Column("engine_word", TEXT, "", "Kamailio's own word for its engine", attrgetter("engine_word")),
+        Column("script", TEXT, "", "and for its script", attrgetter("script")),
+        Column("request_route", BOOL, "", "the loaded configuration has one", attrgetter("request_route")),
+        Column("processes", INT, "processes", "of Kamailio", lambda r: len(r.processes)),
+        Column("cpus_asked", TEXT, "", "CPUs that each role was to have", lambda r: _pairs(r.cpus_asked)),
+        Column("cpus_allowed", TEXT, "", "and those that the kernel allows", lambda r: _pairs(r.cpus_allowed)),
+        Column("bindings", INT, "rows", "in `location` after the round's flush", attrgetter("bindings"), null=True),
+        Column("bindings_expected", INT, "rows", "likewise, expected", attrgetter("bindings_expected"), null=True),
+    ),
+)
+
+TABLES = (MESSAGES, SLICES, STARTS)
+
+
+def from_records(table: Table, records: list[SliceRecord] | list[StartRecord]) -> pa.Table:
+    """One row a record."""
+    columns = {c.name: [c.value(record) for record in records] for c in table.columns if c.value}
+    return pa.table(columns, schema=table.schema)

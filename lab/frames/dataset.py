@@ -1,0 +1,161 @@
+"""A run's folder -> frames: evidence to Parquet, and Parquet to pandas."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lab import store
+from lab.errors import BadInputError, SetupError
+from lab.frames import log
+from lab.frames.columns import MESSAGES, SLICES, STARTS, TABLES, Table, from_records
+from lab.model import Leg, Plan, SliceRecord, StartRecord, Tally
+
+FOLDER = "frames"
+EVIDENCE = "evidence"
+_REMEDY = "make them from the evidence: lab frames RUN"
+_PANDAS = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype(), pa.bool_(): pd.BooleanDtype()}
+Record = TypeVar("Record", SliceRecord, StartRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A run as frames; docs/frames.md explains every column."""
+
+    messages: pd.DataFrame
+    slices: pd.DataFrame
+    starts: pd.DataFrame
+
+
+def write(run: Path) -> None:
+    """Evidence -> frames/*.parquet. Each file appears whole; memory holds one slice at a time."""
+    evidence = run / EVIDENCE
+    plan = store.load(Plan, evidence / "plan.json")
+    slices = sorted(_records(evidence / "slices", "slice.json", SliceRecord), key=_slice_order)
+    starts = sorted(
+        _records(evidence / "starts", "start.json", StartRecord), key=lambda start: (start[1].round, start[0])
+    )
+    for folder, record in slices:
+        _check_slice(folder, record, plan)
+    with _drafts(run) as draft:
+        write_messages((_messages(folder, record, plan) for folder, record in slices), draft / _file(MESSAGES))
+        pq.write_table(from_records(SLICES, [record for _, record in slices]), draft / _file(SLICES))
+        pq.write_table(from_records(STARTS, [record for _, record in starts]), draft / _file(STARTS))
+
+
+def write_messages(slices: Iterable[pa.Table], path: Path) -> None:
+    """One row group a slice, as they come."""
+    # Call-IDs hardly repeat, but begin alike: the encoding keeps what differs, a dictionary would be given up anyway.
+    storage: dict[str, Any] = {
+        "use_dictionary": [column.name for column in MESSAGES.columns if column.name != log.CALL_ID],
+        "column_encoding": {log.CALL_ID: "DELTA_BYTE_ARRAY"},
+    }
+    with pq.ParquetWriter(path, MESSAGES.schema, **storage) as writer:
+        for messages in slices:
+            writer.write_table(messages)
+
+
+def load(run: Path) -> Frames:
+    """The frames of a run as pandas sees them. Raises BadInputError where a file is not what this version writes."""
+    return Frames(**{table.name: _load(run / FOLDER / _file(table), table) for table in TABLES})
+
+
+def _file(table: Table) -> str:
+    return f"{table.name}.parquet"
+
+
+def _records(parent: Path, name: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
+    """Each finished folder with its record; a run that broke off before the first has none."""
+    for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if not folder.name.startswith("."):
+            yield folder, store.load(kind, folder / name)
+
+
+def _slice_order(item: tuple[Path, SliceRecord]) -> tuple[int, int, int]:
+    plan = item[1].plan
+    return plan.round, plan.position, plan.attempt
+
+
+def _check_slice(folder: Path, record: SliceRecord, plan: Plan) -> None:
+    """A slice belongs to its folder, its plan and its engine."""
+    path = folder / "slice.json"
+    if record.plan.id != folder.name:
+        raise BadInputError(f"{path}: says that it is slice {record.plan.id}")
+    engines = {cell.name: cell.engine for cell in plan.cells}
+    if record.plan.cell not in engines:
+        raise BadInputError(
+            f"{path}: cell {record.plan.cell!r} is not in plan.json", remedy=f"cells: {', '.join(engines)}"
+        )
+    if record.engine != engines[record.plan.cell]:
+        raise BadInputError(f"{path}: engine {record.engine!r}, but plan.json has {engines[record.plan.cell]!r}")
+
+
+def _messages(folder: Path, record: SliceRecord, plan: Plan) -> pa.Table:
+    """A slice's messages; they must be those that the runner counted when it judged the slice."""
+    path = folder / "kamailio.log"
+    try:
+        found = log.read(path, record.plan, record.engine, plan.scenario.legs)
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path}: missing: this is no complete dataset") from error
+    for what in ("messages", "usec_sum", "retransmissions", "foreign", "malformed"):
+        counted, sealed = _shown(found.tally, what), _shown(record.tally, what)
+        if counted != sealed:
+            raise BadInputError(
+                f"{path}: {what}: {counted or 0}, but {sealed or 0} in slice.json",
+                remedy="the evidence was changed after the run: take it from its archive again",
+            )
+    return found.messages
+
+
+def _shown(tally: Tally, what: str) -> str:
+    """One of its counts, in a form to compare and to print: a leg of none or unnamed is the same."""
+    value = getattr(tally, what)
+    if isinstance(value, dict):
+        return ", ".join(f"{leg} {value[leg]}" for leg in Leg if value.get(leg))
+    return str(len(value) if isinstance(value, tuple) else value)
+
+
+@contextmanager
+def _drafts(run: Path) -> Iterator[Path]:
+    """A folder for drafts, whose files then take their places; on failure nothing has changed."""
+    try:
+        draft = Path(tempfile.mkdtemp(dir=run, prefix=f".{FOLDER}-"))
+        try:
+            yield draft
+            (run / FOLDER).mkdir(exist_ok=True)
+            for file in draft.iterdir():
+                file.replace(run / FOLDER / file.name)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise SetupError(f"{run / FOLDER}: cannot write frames: {error}") from error
+
+
+def _load(path: Path, table: Table) -> pd.DataFrame:
+    try:
+        read = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path}: missing", remedy=_REMEDY) from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
+    _check_columns(path, read.schema, table.schema)
+    # Where a value may be missing, pandas' own types keep an integer an integer.
+    nullable = any(column.null for column in table.columns)
+    return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)
+
+
+def _check_columns(path: Path, found: pa.Schema, declared: pa.Schema) -> None:
+    types = {field.name: field.type for field in declared}
+    missing = [name for name in types if name not in found.names]
+    unknown = [name for name in found.names if name not in types]
+    other = [name for name in types if name in found.names and found.field(name).type != types[name]]
+    for what, names in (("missing", missing), ("unknown", unknown), ("of another type", other)):
+        if names:
+            raise BadInputError(f"{path}: columns {what}: {', '.join(names)}", remedy=_REMEDY)

@@ -1,0 +1,284 @@
+"""images/versions.toml -> images on the engine: bases present, pulled or bootstrapped; the rest built from them.
+
+An image is *current* when its label `lab.recipe` is the hash of all that goes into it (its folder, its facts, the
+images below it); otherwise it is built again. Configuration and scenarios are mounted, so they are no part of it.
+"""
+
+import hashlib
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, BuildError, ImageNotFound
+
+from lab import process, versions
+from lab.errors import BadInputError
+
+PROJECT = "kemi-lab"
+LABEL_PROJECT = "lab.project"
+LABEL_RECIPE = "lab.recipe"
+FOLDER = versions.ROOT / "images"
+MOUNTED = frozenset({"etc", "scenarios", "given"})  # parts of an image's folder that are not in the image
+GIVEN_PREFIX = "source-"
+
+Listen = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one image is made: its folder, its base, what it is told, and what it takes from other images."""
+
+    tag: str
+    folder: str
+    suite: str
+    arguments: dict[str, str] = field(default_factory=dict)
+    needs: tuple["Recipe", ...] = ()
+    source: Path | None = None  # a Kamailio source tree or tarball that the user named
+
+    @property
+    def base(self) -> str:
+        """The image that everything is installed on."""
+        return base_tag(self.suite)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image as it is on the engine: what a dataset records about it."""
+
+    tag: str
+    id: str
+    size_bytes: int
+    version: str
+    packages: dict[str, str]
+
+
+def base_tag(suite: str) -> str:
+    """Tag of a suite's base image."""
+    return f"{PROJECT}/base:{suite}"
+
+
+def kamailio(release: str) -> Recipe:
+    """A release of versions.toml, from its suite's source package."""
+    facts = versions.load().kamailio[release]
+    return Recipe(
+        tag=f"{PROJECT}/kamailio:{release}",
+        folder="kamailio",
+        suite=facts.suite,
+        arguments={
+            "SOURCE": "suite",
+            "SOURCE_PACKAGE": facts.source_package,
+            "TARBALL": facts.tarball,
+            "TARBALL_SHA256": facts.tarball_sha256,
+            "MODULES": " ".join(facts.modules),
+        },
+    )
+
+
+def kamailio_from(source: Path) -> Recipe:
+    """Any source tree or tarball, built like the default release."""
+    if not (source.is_file() and tarfile.is_tarfile(source)) and not (source / "src" / "Makefile.defs").is_file():
+        remedy = "name an unpacked tree (with src/Makefile.defs) or a tarball of one"
+        raise BadInputError(f"{source}: not a Kamailio source tree or tarball", remedy=remedy)
+    facts = versions.load().kamailio[versions.load().default_kamailio]
+    return Recipe(
+        tag=f"{PROJECT}/kamailio:{GIVEN_PREFIX}{_content_hash(source)[:12]}",
+        folder="kamailio",
+        suite=facts.suite,
+        arguments={"SOURCE": "given", "MODULES": " ".join(facts.modules)},
+        source=source,
+    )
+
+
+def mysql(kamailio_recipe: Recipe) -> Recipe:
+    """MySQL with the schema of that Kamailio."""
+    line, facts = next(iter(versions.load().mysql.items()))
+    own = kamailio_recipe.tag.partition(":")[2]
+    suffix = "" if own == versions.load().default_kamailio else f"-{own}"
+    return Recipe(
+        tag=f"{PROJECT}/mysql:{line}{suffix}",
+        folder="mysql",
+        suite=facts.suite,
+        arguments={"KAMAILIO_IMAGE": kamailio_recipe.tag, "PACKAGE": facts.package, "LINE": facts.line},
+        needs=(kamailio_recipe,),
+    )
+
+
+def sipp() -> Recipe:
+    """The load generator."""
+    version, facts = next(iter(versions.load().sipp.items()))
+    return Recipe(
+        tag=f"{PROJECT}/sipp:{version}",
+        folder="sipp",
+        suite=facts.suite,
+        arguments={
+            "SOURCE_PACKAGE": facts.source_package,
+            "TARBALL": facts.tarball,
+            "TARBALL_SHA256": facts.tarball_sha256,
+        },
+    )
+
+
+def all_recipes(kamailio_recipe: Recipe | None = None) -> tuple[Recipe, ...]:
+    """The three images of a testbed, in the order of building."""
+    first = kamailio_recipe or kamailio(versions.load().default_kamailio)
+    return (first, mysql(first), sipp())
+
+
+class Workshop:
+    """Makes images on one engine."""
+
+    def __init__(self, client: docker.DockerClient, listen: Listen = process.ignore) -> None:
+        """`listen` hears every line of a build."""
+        self.client = client
+        self.listen = listen
+
+    def current(self, recipe: Recipe) -> bool:
+        """The image is there and made from what lies in the tree now."""
+        try:
+            labels = self.client.images.get(recipe.tag).labels
+        except ImageNotFound:
+            return False
+        return bool(labels.get(LABEL_RECIPE) == self.recipe_hash(recipe))
+
+    def ensure(self, recipe: Recipe) -> Built:
+        """Build what is missing or out of date, bases and needs first."""
+        self.ensure_base(recipe.suite)
+        for need in recipe.needs:
+            self.ensure(need)
+        if not self.current(recipe):
+            self._build(recipe)
+        return self.built(recipe)
+
+    def ensure_base(self, suite: str) -> None:
+        """Present, else pulled, else bootstrapped from the machine's own package mirror."""
+        tag = base_tag(suite)
+        if self.client.images.list(name=tag):
+            return
+        if not self._pull_base(suite):
+            self._bootstrap_base(suite)
+
+    def built(self, recipe: Recipe) -> Built:
+        """What the image says of itself: read from its files, without starting it."""
+        image = self.client.images.get(recipe.tag)
+        container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
+        try:
+            version = _read(container, "/usr/share/kemi-lab/version")
+            packages = _read(container, "/usr/share/kemi-lab/packages.tsv")
+        finally:
+            container.remove()
+        pairs = (line.split("\t") for line in packages.splitlines())
+        return Built(recipe.tag, str(image.id), int(image.attrs["Size"]), version.strip(), {p[0]: p[1] for p in pairs})
+
+    def recipe_hash(self, recipe: Recipe) -> str:
+        """Hash of all that goes into an image; '' when its base is not there, so that it is never current."""
+        digest = hashlib.sha256()
+        for path in sorted((FOLDER / recipe.folder).rglob("*")):
+            relative = path.relative_to(FOLDER / recipe.folder)
+            if path.is_file() and relative.parts[0] not in MOUNTED:
+                digest.update(f"{relative} {path.stat().st_mode & 0o111:o} ".encode() + path.read_bytes())
+        digest.update(repr(sorted(recipe.arguments.items())).encode())
+        digest.update(recipe.tag.encode())
+        for tag in (recipe.base, *(need.tag for need in recipe.needs)):
+            try:
+                digest.update(str(self.client.images.get(tag).id).encode())
+            except ImageNotFound:
+                return ""
+        return digest.hexdigest()[:16]
+
+    def _build(self, recipe: Recipe) -> None:
+        self.listen(f"building {recipe.tag}")
+        with tempfile.TemporaryDirectory(prefix="kemi-lab-build-") as context:
+            folder = Path(context) / recipe.folder
+            shutil.copytree(FOLDER / recipe.folder, folder, ignore=shutil.ignore_patterns("etc", "scenarios"))
+            if recipe.source is not None:
+                _pack(recipe.source, folder / "given" / "source.tar")
+            arguments = {"BASE": recipe.base, **recipe.arguments}
+            labels = {LABEL_PROJECT: PROJECT, LABEL_RECIPE: self.recipe_hash(recipe)}
+            process.run(
+                [
+                    *("docker", "buildx", "build", "--load", "--progress=plain", "--tag", recipe.tag),
+                    *(part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")),
+                    *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
+                    str(folder),
+                ],
+                what=f"building image {recipe.tag}",
+                listen=self.listen,
+                remedy="the lines above name the failing step; is the package mirror reachable from containers?",
+            )
+
+    def _pull_base(self, suite: str) -> bool:
+        """Debian's own image under our tag and label, if a registry answers."""
+        origin = f"debian:{suite}-slim"
+        self.listen(f"pulling {origin}")
+        try:
+            self.client.images.pull(origin)
+            recipe = f"FROM {origin}\nLABEL {LABEL_PROJECT}={PROJECT}\n"
+            self.client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=base_tag(suite), rm=True)
+        except (APIError, BuildError) as error:
+            self.listen(f"no registry gives {origin}: {error}")
+            return False
+        return True
+
+    def _bootstrap_base(self, suite: str) -> None:
+        self.listen(f"bootstrapping {base_tag(suite)} from the machine's package mirror")
+        with tempfile.TemporaryDirectory(prefix="kemi-lab-base-") as folder:
+            archive = Path(folder) / f"{suite}.tar"
+            process.run(
+                [str(FOLDER / "base" / "bootstrap"), suite, str(archive)],
+                what=f"bootstrapping base image {suite}",
+                listen=self.listen,
+                remedy="on a machine that is not Debian's, LAB_DEBIAN_MIRROR names the mirror: see docs/setup.md",
+            )
+            process.run(
+                [
+                    *("docker", "import", "--change", f"LABEL {LABEL_PROJECT}={PROJECT}"),
+                    *(str(archive), base_tag(suite)),
+                ],
+                what=f"importing base image {suite}",
+            )
+
+
+def _read(container: "docker.models.containers.Container", path: str) -> str:
+    stream, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+        file = archive.extractfile(archive.getmembers()[0])
+        return file.read().decode() if file else ""
+
+
+def _pack(source: Path, target: Path) -> None:
+    """A tree becomes a tarball; a tarball stays one. Version control and objects of other builds stay out."""
+    target.parent.mkdir(exist_ok=True)
+    if source.is_file():
+        shutil.copyfile(source, target)
+        return
+    with tarfile.open(target, "w") as archive:
+        for path in _tree(source):
+            archive.add(path, arcname=str(path.relative_to(source)), recursive=False)
+
+
+def _content_hash(source: Path) -> str:
+    digest = hashlib.sha256()
+    if source.is_file():
+        digest.update(source.read_bytes())
+    else:
+        for path in _tree(source):
+            digest.update(f"{path.relative_to(source)} ".encode())
+            if path.is_file():
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _tree(source: Path) -> list[Path]:
+    """Files of a source tree that are source: sorted, without .git and compiled objects."""
+    return [
+        path
+        for path in sorted(source.rglob("*"))
+        if ".git" not in path.relative_to(source).parts
+        and path.suffix not in {".o", ".d", ".so"}
+        and (path.is_file() or path.is_symlink())
+    ]

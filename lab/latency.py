@@ -1,0 +1,137 @@
+"""Kamailio's latency line: its one declaration, and the count of a slice's log. Pure.
+
+Seen on Kamailio 6.0.1 with `latency_cfg_log=2` and `log_prefix="|$mt|$hdr(CSeq)|$ci|"` (here cut in two):
+
+     7(31) INFO: |1|2 REGISTER|r01-s003-lua-17-12@lab|
+    <core> [core/receive.c:533]: receive_msg(): request-route executed in: 380 usec
+
+lab.frames reads the same declaration, column by column instead of line by line.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+from lab.model import Leg, LegRule, Tally
+
+MARKER = "request-route executed in: "
+DELIMITER = "|"
+
+# The fields of a latency line between delimiters, in order. Negative times occur when the clock is set back.
+FIELDS = {
+    "process": re.compile(r" *\d+\((?P<worker_pid>\d{1,9})\) [A-Z]*: "),
+    "message_type": re.compile(r"1"),  # $mt of a request
+    "cseq": re.compile(r" *(?P<cseq>\d{1,18}) +(?P<method>[^\s|]+) *"),
+    "call_id": re.compile(r"(?P<call_id>[^|]+)"),
+    "text": re.compile(rf"<core> \[[^]|]*\]: \w+\(\): {MARKER}(?P<usec>-?\d{{1,18}}) usec"),
+}
+LINE = re.compile(re.escape(DELIMITER).join(pattern.pattern for pattern in FIELDS.values()))
+
+# Levels of lines that say that something failed; WARNING and NOTICE do not. The nameless one is the core's L_CRIT.
+# Text of a script that ended without a newline has the next line glued to it, so an error is looked for anywhere.
+ERROR_LEVELS = ("ALERT", "BUG", "CRITICAL", "ERROR", "")
+_ERROR = re.compile(rf"\d\(\d+\) (?:{'|'.join(ERROR_LEVELS)}): ")
+
+
+def tally(log: bytes | Iterable[bytes], slice_id: str, legs: tuple[LegRule, ...]) -> Tally:
+    """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones."""
+    leg_of = {(rule.method, rule.cseq): rule.leg for rule in legs}
+    messages, usec_sum = Counter[Leg](), Counter[Leg]()
+    seen: set[tuple[str, int, str]] = set()
+    retransmissions = foreign = 0
+    errors: list[str] = []
+    malformed: list[str] = []
+    for line, whole in _lines(log):
+        found = LINE.fullmatch(line)
+        if not found:
+            if broken(line, whole=whole):
+                malformed.append(line)
+            if is_error(line):
+                errors.append(line)
+            continue
+        call_id, method, cseq = found["call_id"], found["method"], int(found["cseq"])
+        if not call_id.startswith(call_id_prefix(slice_id)):
+            foreign += 1
+        elif (call_id, cseq, method) in seen:
+            retransmissions += 1
+        else:
+            seen.add((call_id, cseq, method))
+            leg = leg_of.get((method, cseq), Leg.OTHER)
+            messages[leg] += 1
+            usec_sum[leg] += int(found["usec"])
+    return Tally(
+        messages={leg: messages[leg] for leg in Leg},
+        usec_sum={leg: usec_sum[leg] for leg in Leg},
+        retransmissions=retransmissions,
+        foreign=foreign,
+        errors=tuple(errors),
+        malformed=tuple(malformed),
+    )
+
+
+def errors(log: bytes | Iterable[bytes]) -> tuple[str, ...]:
+    """Only the error lines, of a log that belongs to no slice: what was logged at a start."""
+    return tuple(line for line, _ in _lines(log) if is_error(line))
+
+
+def is_error(line: str) -> bool:
+    """Kamailio reports a failure in this line. Further lines of the same report have no head and are not counted."""
+    return _ERROR.search(line) is not None
+
+
+def broken(line: str, *, whole: bool) -> bool:
+    """What LINE does not match, and yet it is (a part of) a latency line, or may be one that broke off at the end.
+
+    Two workers that wrote into each other, a prefix that another script has set, a full disk: none may pass unseen.
+    """
+    return MARKER in line or not whole
+
+
+def call_id_prefix(slice_id: str) -> str:
+    """How SIPp begins every Call-ID of a slice."""
+    return f"{slice_id}-"
+
+
+def decode(raw: bytes) -> str:
+    """Text of a log. Bytes that are not UTF-8 stay visible and distinct instead of failing or becoming one sign."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _lines(log: bytes | Iterable[bytes]) -> Iterator[tuple[str, bool]]:
+    """Lines without their end, and whether they had one: only the last may not."""
+    chunks = (log,) if isinstance(log, bytes) else log
+    for raw in chain.from_iterable(chunk.splitlines(keepends=True) for chunk in chunks):
+        text = raw.rstrip(b"\r\n")
+        if text:
+            yield decode(text), len(text) < len(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The five figures of the 2018 page: over all requests, whatever their leg."""
+
+    cnt: int
+    sum: int
+    min: int
+    max: int
+    avg: float
+
+
+def pooled(values: Iterable[int]) -> Pooled:
+    """What the page's awk script prints under gawk, to the digit.
+
+    That includes its start values: without a value below it the minimum is 1000000, and the maximum is never negative.
+    awk counts in doubles (exact to 2**53 usec, 285 years) and prints what is no integer by %.6g.
+    """
+    numbers = [int(value) for value in values]  # numpy's 32-bit integers would overflow in the sum
+    total = sum(numbers)
+    mean = total / len(numbers) if numbers else 0.0
+    return Pooled(
+        cnt=len(numbers),
+        sum=total,
+        min=min(1_000_000, min(numbers, default=1_000_000)),
+        max=max(0, max(numbers, default=0)),
+        avg=mean if mean.is_integer() else float(f"{mean:.6g}"),
+    )

@@ -1,0 +1,101 @@
+"""One slice of traffic: SIPp's command line (pure), and what its statistics file says afterwards."""
+
+import csv
+import re
+from pathlib import Path
+
+from lab.errors import TestbedError
+from lab.model import Plan, SippOutcome, SlicePlan
+from lab.override import VOLUME
+
+TARGET = "127.0.0.1:5060"
+LOCAL_PORT = 5070
+CALL_LIMIT = 10000  # far above what a valid slice ever has open; SIPp silently sheds beyond it
+GRACE_SECONDS = 10  # for the last calls, beyond the planned time
+
+LOG_NAME = "kamailio.log"
+STATISTICS_NAME = "sipp.csv"
+ERRORS_NAME = "sipp-errors.log"
+
+
+def command(plan: Plan, piece: SlicePlan) -> list[str]:
+    """SIPp for one slice, writing its statistics and errors into the log volume."""
+    seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
+    statistics, errors = files(piece)
+    return [
+        *_sipp(plan.scenario.name, piece.id),
+        *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s), "-m", str(piece.calls), "-l", str(CALL_LIMIT)),
+        *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
+        *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
+        *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
+    ]
+
+
+def probe(start_id: str, cell: str) -> list[str]:
+    """SIPp for the engine proof: one OPTIONS, whose reply must carry the script's marker."""
+    return [
+        *_sipp("probe", f"{start_id}-probe"),
+        *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", "5s", "-timeout_error"),
+    ]
+
+
+def probe_log(cell: str) -> str:
+    """Where the probe leaves the marker."""
+    return f"{VOLUME}/{cell}.probe.log"
+
+
+def marker(log: str) -> str:
+    """The marker in a probe's log; '' when there was none."""
+    found = re.search(r"^engine (\w+)$", log, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def files(piece: SlicePlan) -> dict[str, str]:
+    """Files of a slice in the log volume, and what they are called in its folder. No errors, no error file."""
+    return {f"{piece.id}.{STATISTICS_NAME}": STATISTICS_NAME, f"{piece.id}.{ERRORS_NAME}": ERRORS_NAME}
+
+
+def outcome(statistics: Path, exit_code: int) -> SippOutcome:
+    """The last row of SIPp's statistics (`;` between fields), in which (C) columns are cumulative."""
+    with statistics.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter=";") if row.get("TotalCallCreated")]
+    if not rows:
+        raise TestbedError(f"{statistics}: SIPp wrote no statistics (exit code {exit_code})")
+    last = rows[-1]
+    elapsed = _milliseconds(last["ElapsedTime(C)"])
+    return SippOutcome(
+        exit_code=exit_code,
+        created=int(last["TotalCallCreated"]),
+        successful=int(last["SuccessfulCall(C)"]),
+        failed=int(last["FailedCall(C)"]),
+        unexpected=int(last["FailedUnexpectedMessage(C)"]),
+        dead_calls=int(last["DeadCallMsgs(C)"]),
+        out_of_call=int(last["OutOfCallMsgs(C)"]),
+        retransmissions=int(last["Retransmissions(C)"]),
+        peak_calls=max(int(row["CurrentCall"]) for row in rows),
+        call_limit=CALL_LIMIT,
+        elapsed_msec=elapsed,
+        rate_per_s=float(last["CallRate(C)"]),
+    )
+
+
+def users(count: int, domain: str) -> str:
+    """SIPp's input file for test0 to test<count - 1>, taken in turn."""
+    lines = (f"test{n};{domain};[authentication username=test{n} password=test{n}]\n" for n in range(count))
+    return "SEQUENTIAL\n" + "".join(lines)
+
+
+def _sipp(scenario: str, call_id: str) -> list[str]:
+    return [
+        *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(LOCAL_PORT), "-nostdin"),
+        *("-sf", f"/scenarios/{scenario}.xml", "-cid_str", f"{call_id}-%u-%p@lab"),
+    ]
+
+
+def _milliseconds(text: str) -> int:
+    """'00:00:02:512000' or '00:00:02.512' -> 2512: hours, minutes, seconds and their fraction."""
+    found = re.fullmatch(r"(\d+):(\d+):(\d+)(?:[:.](\d+))?", text)
+    if found is None:
+        raise TestbedError(f"SIPp's statistics: {text!r} is no elapsed time")
+    hours, minutes, seconds, fraction = found.groups()
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int((fraction or "0").ljust(3, "0")[:3])

@@ -1,0 +1,216 @@
+"""The whole domain as plain values: frozen, typed, importing nothing of lab.
+
+Words are the field's: a *cell* is what is compared (an engine on a Kamailio release), a *round* a fresh start of every
+cell, a *slice* one short SIPp run against one cell, a *leg* one of the two requests of a registration.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Leg(StrEnum):
+    """A registration's two requests, which differ tenfold and are never pooled."""
+
+    CHALLENGE = "challenge"
+    AUTHENTICATED = "authenticated"
+    OTHER = "other"
+
+
+MEASURED_LEGS = (Leg.CHALLENGE, Leg.AUTHENTICATED)
+
+
+class Role(StrEnum):
+    """Who gets CPUs."""
+
+    KAMAILIO = "kamailio"
+    MYSQL = "mysql"
+    SIPP = "sipp"
+    DRIVER = "driver"
+
+
+# --- what was asked for -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LegRule:
+    """Which request of a scenario is which leg: by method and CSeq number."""
+
+    leg: Leg
+    method: str
+    cseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A SIPp scenario and what it declares (its .toml sidecar)."""
+
+    name: str
+    legs: tuple[LegRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far a slice may stray before it is invalid."""
+
+    retransmissions: int = 0
+    rate_tolerance: float = 0.01  # relative, achieved against offered
+    clock_drift_usec: int = 1000  # wall against monotonic clock over the slice
+    steal_share: float = 0.05  # of the time of Kamailio's CPUs
+    run_delay_share: float = 0.10  # time that workers waited for a CPU, of the slice's time and CPUs
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm of the comparison."""
+
+    name: str
+    engine: str
+    kamailio: str
+    routing: str = "parity"
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlan:
+    """One SIPp run to come. `attempt` counts up when an invalid slice is run again."""
+
+    round: int
+    position: int
+    cell: str
+    warmup: bool
+    calls: int
+    rate_per_s: int
+    attempt: int = 1
+
+    @property
+    def id(self) -> str:
+        """Unique in a run, sorts by time; the Call-IDs of the slice begin with it."""
+        again = "" if self.attempt == 1 else f"-again{self.attempt - 1}"
+        return f"r{self.round:02d}-s{self.position:03d}-{self.cell}{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """A fresh start of all cells, then their slices interleaved."""
+
+    number: int
+    slices: tuple[SlicePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will happen, fixed before anything starts. `hash` covers all of it."""
+
+    experiment: str
+    hash: str
+    cells: tuple[Cell, ...]
+    baseline: str
+    rounds: tuple[RoundPlan, ...]
+    repeats: int  # how often an invalid slice may be run again
+    children: int
+    subscribers: int
+    scenario: Scenario
+    limits: Limits
+
+
+# --- what was seen ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CpuClock:
+    """CPU time of one process so far, from /proc/PID/schedstat."""
+
+    on_cpu_nsec: int
+    run_delay_nsec: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The counters at one edge of a slice. Not measured is None, never 0."""
+
+    monotonic_nsec: int
+    wall_nsec: int
+    cpu_usec: int | None  # of Kamailio's container, from its cgroup
+    throttled: int | None  # periods in which the cgroup was throttled
+    statistics: dict[str, int]  # Kamailio's RPC counters, "group.name"
+    processes: dict[int, str]  # Kamailio's process list: pid -> description
+    workers: dict[int, CpuClock]  # UDP workers only
+    udp_rcvbuf_errors: int
+    socket_drops: int
+    steal_ticks: int | None  # summed over Kamailio's CPUs, 1/100 s
+    mysql_aborted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SippOutcome:
+    """The last row of SIPp's statistics file, and its exit code."""
+
+    exit_code: int
+    created: int
+    successful: int
+    failed: int
+    unexpected: int
+    dead_calls: int
+    out_of_call: int
+    retransmissions: int
+    peak_calls: int
+    call_limit: int
+    elapsed_msec: int
+    rate_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A slice's log, counted. `messages` has first transmissions per leg; `usec_sum` likewise."""
+
+    messages: dict[Leg, int]
+    usec_sum: dict[Leg, int]
+    retransmissions: int
+    foreign: int  # latency lines whose Call-ID is of another slice
+    errors: tuple[str, ...]  # ERROR, CRITICAL, ALERT, BUG lines
+    malformed: tuple[str, ...] = ()  # torn or interleaved latency lines: they count nowhere, so any is one too many
+
+    @property
+    def lines(self) -> int:
+        """Latency lines of the slice, retransmissions and foreign ones included."""
+        return sum(self.messages.values()) + self.retransmissions + self.foreign
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """One slice as it was: plan, edges, outcome. Sealed in slice.json; the log lies beside it."""
+
+    plan: SlicePlan
+    engine: str
+    before: Sample
+    after: Sample
+    sipp: SippOutcome
+    tally: Tally
+    kamailio_cpus: int  # how many CPUs Kamailio was given
+    reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
+
+    @property
+    def valid(self) -> bool:
+        """No check failed."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """One fresh start of a cell, with the proof that this engine and this script answer."""
+
+    round: int
+    cell: str
+    engine: str
+    kamailio: str
+    image: str  # digest
+    start_seconds: float
+    marker: str  # X-Lab-Engine of the probe's reply
+    engine_word: str  # Kamailio's own word for engine and script
+    script: str
+    request_route: bool  # the loaded configuration has one
+    processes: dict[int, str]
+    cpus_asked: dict[str, str]  # role -> CPUs, in the kernel's list form
+    cpus_allowed: dict[str, str]  # the same, read back from the kernel
+    bindings: int | None = None  # rows in location after the flush at the end of the round
+    bindings_expected: int | None = None
+    reasons: tuple[str, ...] = field(default=())

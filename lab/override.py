@@ -1,0 +1,122 @@
+"""The Compose override of a run: one Kamailio and one SIPp a cell, pinned, by image digest. Pure.
+
+It lies in the run's folder, so that anyone can raise that very testbed again:
+docker compose -f compose.yaml -f results/<run>/evidence/testbed/override.yaml up
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.cores import Layout
+from lab.database import name_of
+from lab.model import Cell, Plan, Role
+
+BASE = "compose.yaml"
+VOLUME = "/var/log/kemi-lab"  # where compose.yaml mounts the log volume
+FRESH = "LAB_FRESH_DATABASES"  # set while the driver has made a database for every cell
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Image ids (sha256:...) of the three roles."""
+
+    kamailio: str
+    mysql: str
+    sipp: str
+
+
+class _Replace(dict[str, Any]):
+    """A mapping that Compose takes instead of the inherited one (tag !override)."""
+
+
+class _ReplaceList(list[str]):
+    """A list that Compose takes instead of the inherited one."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows the tag !override."""
+
+
+_Dumper.add_representer(_Replace, lambda dumper, value: dumper.represent_mapping("!override", value))
+_Dumper.add_representer(_ReplaceList, lambda dumper, value: dumper.represent_sequence("!override", value))
+
+
+def kamailio_of(cell: str) -> str:
+    """Service of a cell's Kamailio."""
+    return f"kamailio-{cell}"
+
+
+def sipp_of(cell: str) -> str:
+    """Service of a cell's SIPp."""
+    return f"sipp-{cell}"
+
+
+def services_of(plan: Plan) -> list[str]:
+    """What is started afresh in every round."""
+    return [service for cell in plan.cells for service in (kamailio_of(cell.name), sipp_of(cell.name))]
+
+
+def log_of(cell: str) -> str:
+    """Kamailio's log inside the log volume."""
+    return f"{VOLUME}/{cell}.log"
+
+
+def build(plan: Plan, layout: Layout, images: Images, folder: Path) -> dict[str, Any]:
+    """The override. `folder` holds etc/<routing>/ and scenarios/, as they are mounted."""
+    silent = {"disable": True}  # nothing polls while we measure
+    services: dict[str, Any] = {
+        "mysql": {
+            "image": images.mysql,
+            "cpuset": layout.text(Role.MYSQL),
+            "ports": ["127.0.0.1::3306"],
+            "healthcheck": silent,
+        },
+        "log-holder": {"image": images.sipp, "cpuset": layout.text(Role.SIPP), "profiles": _ReplaceList()},
+        "kamailio": {"scale": 0},
+        "sipp": {"scale": 0},
+    }
+    for cell in plan.cells:
+        services[kamailio_of(cell.name)] = _kamailio(cell, plan, layout, images, folder)
+        services[sipp_of(cell.name)] = {
+            "extends": {"file": BASE, "service": "sipp"},
+            "image": images.sipp,
+            "cpuset": layout.text(Role.SIPP),
+            "profiles": _ReplaceList(),
+            "network_mode": f"service:{kamailio_of(cell.name)}",
+            "depends_on": _Replace({kamailio_of(cell.name): {"condition": "service_started"}}),
+            "volumes": [f"{folder / 'scenarios'}:/scenarios:ro"],
+            "command": ["sleep", "infinity"],
+        }
+    return {"services": services}
+
+
+def text(override: dict[str, Any]) -> str:
+    """As YAML."""
+    return yaml.dump(override, Dumper=_Dumper, sort_keys=False)
+
+
+def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: Path) -> dict[str, Any]:
+    return {
+        "extends": {"file": BASE, "service": "kamailio"},
+        "image": images.kamailio,
+        "cpuset": layout.text(Role.KAMAILIO),
+        "healthcheck": {"disable": True},
+        "depends_on": _Replace({"mysql": {"condition": "service_started"}}),
+        "environment": {
+            "LAB_ENGINE": cell.engine,
+            "LAB_CHILDREN": str(plan.children),
+            # A database of its own in a run; the template when somebody raises this testbed by hand.
+            "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
+            "LAB_ROUTING": routing_folder(cell.routing),
+            "LAB_LOG": log_of(cell.name),
+        },
+        "volumes": [f"{folder / 'etc' / routing_folder(cell.routing)}:/etc/kamailio:ro"],
+    }
+
+
+def routing_folder(routing: str) -> str:
+    """Name of a routing's folder in the run: the last part of what the experiment calls it."""
+    return Path(routing).name

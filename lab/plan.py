@@ -1,0 +1,116 @@
+"""Experiment -> cells -> seeded rounds of interleaved slices. Pure: the same file gives the same plan and hash."""
+
+import hashlib
+import json
+import random
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from lab.errors import BadInputError
+from lab.experiment import Experiment
+from lab.model import Cell, Leg, LegRule, Plan, RoundPlan, Scenario, SlicePlan
+
+AA_SUFFIX = "-aa"
+
+
+def make(experiment: Experiment, *, engines: Sequence[str], kamailio: str, scenario: Scenario, children: int) -> Plan:
+    """Fix everything that will happen.
+
+    `engines` are those that the Kamailio release has; `children` the workers of each Kamailio, already decided.
+    Raises BadInputError where the file asks for what is not there.
+    """
+    keys = experiment.keys
+    for engine in keys.engines:
+        if engine not in engines:
+            problem = f"no engine {engine!r} on Kamailio {kamailio}"
+            raise experiment.fault("engines", problem, f"there are: {', '.join(engines)}")
+    cells = _cells(experiment, kamailio)
+    names = [cell.name for cell in cells]
+    if len(set(names)) != len(names):
+        raise experiment.fault("engines", f"cells are not distinct: {', '.join(names)}")
+    if keys.baseline not in names:
+        raise experiment.fault("baseline", f"{keys.baseline!r} is no cell of this experiment", f"cells: {', '.join(names)}")
+    baseline = cells[names.index(keys.baseline)]
+    cells = (*cells, replace(baseline, name=baseline.name + AA_SUFFIX))
+    calls = max(1, round(keys.rate_per_s * keys.slice_seconds))
+    order = random.Random(keys.seed)  # noqa: S311  (an order of slices, no secret)
+    draft = Plan(
+        experiment=keys.name,
+        hash="",
+        cells=cells,
+        baseline=keys.baseline,
+        rounds=tuple(_round(number, cells, experiment, calls, order) for number in range(1, keys.rounds + 1)),
+        repeats=keys.repeats,
+        children=children,
+        subscribers=keys.subscribers,
+        scenario=scenario,
+        limits=experiment.limits,
+    )
+    digest = hashlib.sha256(json.dumps(asdict(draft), sort_keys=True).encode()).hexdigest()
+    return replace(draft, hash=digest)
+
+
+def again(plan: SlicePlan, position: int) -> SlicePlan:
+    """The same slice once more, at a later position of its round."""
+    return replace(plan, position=position, attempt=plan.attempt + 1)
+
+
+def planned_seconds(plan: Plan) -> float:
+    """Seconds of load in the plan, repeats not counted."""
+    return sum(s.calls / s.rate_per_s for r in plan.rounds for s in r.slices)
+
+
+def read_scenario(path: Path) -> Scenario:
+    """A SIPp scenario's declaration: `<name>.toml` beside `<name>.xml`.
+
+    It says which request is which leg:  [legs]  challenge = { method = "REGISTER", cseq = 1 }
+    """
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such scenario file", remedy="name a SIPp scenario (.xml), or 'register'")
+    sidecar = path.with_suffix(".toml")
+    try:
+        raw = tomllib.loads(sidecar.read_text(encoding="utf-8"))
+        legs = tuple(LegRule(Leg(name), str(rule["method"]), int(rule["cseq"])) for name, rule in raw["legs"].items())
+    except FileNotFoundError as error:
+        remedy = "write it: [legs] with challenge and authenticated = { method = ..., cseq = ... }"
+        raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
+    except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/experiments.md") from error
+    return Scenario(path.stem, legs)
+
+
+def _cells(experiment: Experiment, kamailio: str) -> tuple[Cell, ...]:
+    routings = experiment.routings
+    return tuple(
+        Cell(
+            name=engine if len(routings) == 1 else f"{engine}-{Path(routing).name}",
+            engine=engine,
+            kamailio=kamailio,
+            routing=routing,
+        )
+        for routing in routings
+        for engine in experiment.keys.engines
+    )
+
+
+def _round(
+    number: int, cells: tuple[Cell, ...], experiment: Experiment, calls: int, order: random.Random
+) -> RoundPlan:
+    """Blocks in which every cell has one slice, in random order: neighbours in time are what is compared."""
+    keys = experiment.keys
+    slices: list[SlicePlan] = []
+    for block in range(keys.warmup_slices + keys.slices):
+        for cell in order.sample(cells, len(cells)):
+            slices.append(
+                SlicePlan(
+                    round=number,
+                    position=len(slices) + 1,
+                    cell=cell.name,
+                    warmup=block < keys.warmup_slices,
+                    calls=calls,
+                    rate_per_s=keys.rate_per_s,
+                )
+            )
+    return RoundPlan(number, tuple(slices))

@@ -1,0 +1,81 @@
+"""What a run is doing, how far it is, how long it will still take: a bar on a terminal, plain lines in a pipe."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from lab.model import MEASURED_LEGS, Plan, SliceRecord
+
+QUIET_SECONDS = 10  # between two lines where no bar can be drawn
+
+
+class RunProgress:
+    """Hears the session (lab.session.Reporter) and shows it. Use as a context manager."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        """The plan says how many slices there are; repeats come on top."""
+        self._console = console
+        self._total = sum(len(planned.slices) for planned in plan.rounds)
+        self._done = 0
+        self._begun = time.monotonic()
+        self._said = float("-inf")
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=self._total, left="")
+
+    def __enter__(self) -> "RunProgress":
+        """Start drawing, or begin counting."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave a clean line."""
+        self._bar.stop()
+
+    def stage(self, text: str) -> None:
+        """Something other than load is going on."""
+        self._bar.update(self._task, description=text)
+        if not self._console.is_terminal:
+            self._console.print(f"{text}{self._left()}", highlight=False, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+        self._console.print(f"! {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def slice_done(self, record: SliceRecord) -> None:
+        """One more slice; an invalid one says why at once."""
+        if record.plan.attempt == 1:
+            self._done += 1
+        for reason in record.reasons:
+            self.note(f"{record.plan.id}: {reason}")
+        line = f"{record.plan.id}: {_means(record)}"
+        self._bar.update(self._task, completed=self._done, description=line, left=self._left())
+        if not self._console.is_terminal and time.monotonic() - self._said > QUIET_SECONDS:
+            self._said = time.monotonic()
+            self._console.print(f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True)
+
+    def _left(self) -> str:
+        if not self._done:
+            return ""
+        elapsed = time.monotonic() - self._begun
+        left = elapsed / self._done * (self._total - self._done)
+        return f", {left / 60:.0f} min {left % 60:02.0f} s left" if left >= 60 else f", {left:.0f} s left"  # noqa: PLR2004
+
+
+def _means(record: SliceRecord) -> str:
+    tally = record.tally
+    parts = [
+        f"{leg} {tally.usec_sum[leg] / tally.messages[leg]:.0f} usec"
+        for leg in MEASURED_LEGS
+        if tally.messages.get(leg)
+    ]
+    return ", ".join(parts) or "no latency line"

@@ -1,0 +1,214 @@
+"""Summary -> view model: what is said, in which words and digits. Pure; knows nothing of terminals or pages."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.figures import COMPARED_LEGS, REGISTRATION, LegComparison, LegFigures
+from lab.latency import Pooled
+from lab.model import Plan
+from lab.summary import FILE, CellSummary, Summary
+
+ABSENT = "-"
+MOST_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LegLine:
+    """One leg's figures, in usec."""
+
+    leg: str
+    count: str
+    mean: str
+    median: str
+    p10: str
+    p95: str
+    p99: str
+    max: str
+
+
+@dataclass(frozen=True, slots=True)
+class RatioLine:
+    """One leg against the baseline."""
+
+    leg: str
+    ratio: str
+    interval: str
+    detectable: str
+    rounds: str
+    p: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One engine's block."""
+
+    title: str
+    broken: str
+    legs: tuple[LegLine, ...]
+    ratios_title: str
+    ratios: tuple[RatioLine, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole report, top to bottom."""
+
+    title: str
+    design: str
+    valid: bool
+    verdict: str
+    cells: tuple[CellView, ...]
+    aa_title: str
+    aa: tuple[RatioLine, ...]
+    remarks: tuple[str, ...]
+    failed: tuple[str, ...]  # checks, as many as a screen takes
+    where: tuple[str, ...]
+
+
+def build(summary: Summary, plan: Plan, folder: Path) -> View:
+    """Decide every word and digit of the report on the run in `folder`."""
+    twin = summary.cells.get(summary.aa_cell)
+    return View(
+        title=f"{summary.experiment}: {summary.run}",
+        design=_design(plan),
+        valid=summary.valid,
+        verdict=_verdict(summary),
+        cells=tuple(_cell(name, summary) for name in summary.cells if name != summary.aa_cell),
+        aa_title=f"A/A: {summary.aa_cell} / {summary.baseline}, the same engine twice" if twin else "",
+        aa=_ratios(summary, summary.aa_cell),
+        remarks=tuple(_remarks(summary)),
+        failed=tuple(_failed(summary)),
+        where=(f"{folder}/", *(f"{name}: {what}" for name, what in _PLACES.items())),
+    )
+
+
+_PLACES = {
+    FILE: "these figures, for programs",
+    "frames/": "every message, slice and start, as Parquet",
+    "evidence/": "what was seen, as it was seen",
+}
+
+
+def _design(plan: Plan) -> str:
+    timed = [piece for piece in plan.rounds[0].slices if not piece.warmup]
+    piece = timed[0]
+    return (
+        f"{_count(len(plan.rounds), 'round')}, in each {_count(len(timed) // len(plan.cells), 'timed slice')} a cell: "
+        f"{piece.calls} registrations at {piece.rate_per_s}/s; {_count(plan.children, 'worker')}"
+    )
+
+
+def _verdict(summary: Summary) -> str:
+    if summary.valid:
+        return "valid: every planned slice"
+    bad = sum(cell.slices_invalid for cell in summary.cells.values())
+    missing = sum(cell.slices_missing for cell in summary.cells.values())
+    parts = [f"{_count(bad, 'planned slice')} invalid"] if bad else []
+    parts += [f"{missing} not run"] if missing else []
+    return "INVALID: " + (", ".join(parts) or "see the remarks") + "; figures are of the valid slices alone"
+
+
+def _cell(name: str, summary: Summary) -> CellView:
+    cell = summary.cells[name]
+    same = "the baseline" if name == summary.baseline else ""
+    engine = "" if cell.engine == name else cell.engine
+    about = ", ".join(part for part in (engine, f"Kamailio {cell.kamailio}", same) if part)
+    broken = summary.broken.get(name, "")
+    return CellView(
+        title=f"{name} ({about})",
+        broken=f"broken: {broken}" if broken else "",
+        legs=() if broken else (*(_leg(leg, cell.legs[leg]) for leg in cell.legs), _whole(cell)),
+        ratios_title=f"{name} / {summary.baseline}",
+        ratios=() if broken else _ratios(summary, name),
+        facts=() if broken else tuple(_facts(cell)),
+    )
+
+
+def _leg(name: str, leg: LegFigures) -> LegLine:
+    return LegLine(
+        leg=name,
+        count=str(leg.count),
+        mean=_usec(leg.mean_usec, 1),
+        median=_usec(leg.median_usec),
+        p10=_usec(leg.p10_usec),
+        p95=_usec(leg.p95_usec),
+        p99=_usec(leg.p99_usec),
+        max=_usec(leg.max_usec),
+    )
+
+
+def _whole(cell: CellSummary) -> LegLine:
+    """A registration has a mean, the sum of its legs' means, but no percentiles: its legs were timed apart."""
+    return LegLine(REGISTRATION, "", _usec(cell.registration_usec, 1), "", "", "", "", "")
+
+
+def _facts(cell: CellSummary) -> Iterator[str]:
+    cpu = _usec(cell.cpu_usec_per_registration)
+    yield f"retransmissions: {cell.retransmissions}; CPU time per registration: {cpu} usec"
+    again = f", {cell.slices_repeated} of them after a repeat" if cell.slices_repeated else ""
+    bad = f", {cell.slices_invalid} invalid" if cell.slices_invalid else ""
+    missing = f", {cell.slices_missing} not run" if cell.slices_missing else ""
+    yield f"timed slices: {cell.slices_valid} valid{again}{bad}{missing}"
+    yield f"pooled as in 2018: {_pooled(cell.pooled)}"
+
+
+def _pooled(pooled: Pooled) -> str:
+    """In the words and digits of the 2018 page's script; every request of a cell in one heap."""
+    return f"cnt: {pooled.cnt} sum: {pooled.sum} min: {pooled.min} max: {pooled.max} avg: {pooled.avg:.6g}"
+
+
+def _ratios(summary: Summary, cell: str) -> tuple[RatioLine, ...]:
+    rows = {row.leg: row for row in summary.comparisons if row.cell == cell}
+    return tuple(_ratio(rows[leg]) for leg in COMPARED_LEGS if leg in rows)
+
+
+def _ratio(row: LegComparison) -> RatioLine:
+    bounds = row.ci_low is not None and row.ci_high is not None
+    p = row.p if row.p_holm is None else row.p_holm
+    return RatioLine(
+        leg=row.leg,
+        ratio=ABSENT if row.ratio is None else f"{row.ratio:.3f}",
+        interval=f"{row.ci_low:.3f} to {row.ci_high:.3f}" if bounds else ABSENT,
+        detectable=ABSENT if row.mde is None else f"{row.mde:.1%}".replace("%", " %"),
+        rounds=str(row.n_rounds),
+        p=ABSENT if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",  # noqa: PLR2004
+    )
+
+
+def _remarks(summary: Summary) -> Iterator[str]:
+    yield from summary.notes
+    yield (
+        "pooled figures mix all requests, though the legs differ tenfold: they are there to be set beside the 2018 "
+        "page, not to compare engines"
+    )
+    for row in summary.comparisons:
+        if row.cell == summary.aa_cell and row.excludes_one:
+            yield (
+                f"A/A: the interval of the {row.leg} leg excludes 1 although both cells are the same: noise between "
+                "the rounds is larger than it looks, or chance (at 95 %, one leg in twenty)"
+            )
+    for steadiness in summary.rounds:
+        if steadiness.steady is False and steadiness.ratio is not None:
+            yield (
+                f"round {steadiness.round} was not steady: its second half took {steadiness.ratio - 1:+.1%} "
+                "against its first"
+            )
+    if summary.comparisons and all(row.ci_low is None for row in summary.comparisons):
+        yield "no interval: that takes two rounds or more"
+
+
+def _failed(summary: Summary) -> Iterator[str]:
+    reasons = [f"{name}: {reason}" for name, cell in summary.cells.items() for reason in cell.reasons]
+    yield from reasons[:MOST_REASONS]
+    if len(reasons) > MOST_REASONS:
+        yield f"and {len(reasons) - MOST_REASONS} more, in {FILE}"
+
+
+def _usec(value: float | None, digits: int = 0) -> str:
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,179 @@
+"""The rounds of a run: fresh start, proof, slices, bindings. Evidence is written as soon as there is some."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from lab import latency, load, override, proof, store
+from lab import plan as planning
+from lab.cores import Layout, format_list
+from lab.database import Database, name_of
+from lab.errors import TestbedError
+from lab.model import Limits, Plan, Role, RoundPlan, SlicePlan, SliceRecord, StartRecord
+from lab.station import Holder, Station, ask
+from lab.testbed import Testbed
+
+PATIENCE = 20  # looks at a log, 0.1 s each
+
+
+class Reporter(Protocol):
+    """Who hears what happens while it happens."""
+
+    def stage(self, text: str) -> None:
+        """Something other than load is going on."""
+
+    def slice_done(self, record: SliceRecord) -> None:
+        """One more slice has ended."""
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who says whether a slice, or a start, is what it should be: reasons, none meaning valid."""
+
+    slice: Callable[[SliceRecord, Limits], tuple[str, ...]]
+    start: Callable[[StartRecord], tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class Session:
+    """What all rounds of a run share."""
+
+    plan: Plan
+    layout: Layout
+    run: store.Run
+    bed: Testbed
+    database: Database
+    holder: Holder
+    judges: Judges
+    reporter: Reporter
+
+    def round(self, planned: RoundPlan) -> None:
+        """One fresh start of every cell, and all its slices."""
+        self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
+        for cell in self.plan.cells:
+            self.database.renew(name_of(cell.name))
+        with self.bed.fresh_start(self.holder) as stations:
+            starts = self._prove(planned.number, stations)
+            for start in starts.values():
+                for reason in start.reasons:
+                    self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
+            proven = {name for name, start in starts.items() if not start.reasons}
+            self._slices(planned, {name: stations[name] for name in proven})
+            self._bindings(planned, starts, stations)
+
+    def _prove(self, number: int, stations: dict[str, Station]) -> dict[str, StartRecord]:
+        """The engine proof of every cell, outside of any timed slice."""
+        with ThreadPoolExecutor(len(stations)) as pool:
+            starts = list(pool.map(lambda station: self._start(number, station), stations.values()))
+        return {start.cell: start for start in starts}
+
+    def _start(self, number: int, station: Station) -> StartRecord:
+        """Ask one cell who it is; its first log and the probe are the evidence."""
+        cell = station.cell
+        start_id = f"r{number:02d}-{cell.name}"
+        probed = ask(station.sipp, load.probe(start_id, cell.name))
+        answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
+        if answer.code != 0:
+            last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
+            message = f"cell {cell.name}: Kamailio does not say what it is: {answer.err.decode(errors='replace')}"
+            raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
+        word = proof.parse(answer.text)
+        probe_log = self.holder.read(load.probe_log(cell.name)) or probed.out[-4000:] + probed.err[-4000:]
+        start = StartRecord(
+            round=number,
+            cell=cell.name,
+            engine=cell.engine,
+            kamailio=cell.kamailio,
+            image=str(station.kamailio.attrs["Image"]),
+            start_seconds=station.start_seconds,
+            marker=load.marker(probe_log.decode(errors="replace")) if probed.code == 0 else "",
+            engine_word=word.engine,
+            script=word.script,
+            request_route=word.request_route,
+            processes=word.processes,
+            cpus_asked={role.value: self.layout.text(role) for role in Role},
+            cpus_allowed={
+                Role.KAMAILIO.value: " ".join(sorted(set(word.allowed.values()))),
+                Role.SIPP.value: station.allowed_sipp(),
+                Role.MYSQL.value: self.bed.allowed("mysql"),
+                Role.DRIVER.value: format_list(tuple(os.sched_getaffinity(0))),
+            },
+        )
+        start = replace(start, reasons=self.judges.start(start))
+        with self.run.part("starts", start_id) as folder:
+            store.dump(start, folder / "start.json")
+            (folder / "probe.log").write_bytes(probe_log)
+            (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
+            store.write_atomically(folder / "inspect.json", station.inspect())
+            self._first_log(station, folder)
+        return start
+
+    def _first_log(self, station: Station, folder: Path) -> None:
+        """The log before the first slice, with the probe's line: it is written after the reply has left."""
+        log = override.log_of(station.cell.name)
+        for _ in range(PATIENCE):
+            size = self.holder.fetch(log, 0, [], folder)
+            if latency.MARKER.encode() in (folder / load.LOG_NAME).read_bytes():
+                break
+        station.log_offset = size
+
+    def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
+        """The planned order; an invalid slice goes to the end of the queue once more."""
+        queue = deque(piece for piece in planned.slices if piece.cell in stations)
+        position = len(planned.slices)
+        while queue:
+            piece = queue.popleft()
+            record = self._slice(piece, stations[piece.cell])
+            if record.reasons and piece.attempt <= self.plan.repeats:
+                position += 1
+                queue.append(planning.again(piece, position))
+            self.reporter.slice_done(record)
+
+    def _slice(self, piece: SlicePlan, station: Station) -> SliceRecord:
+        """Edge, load, edge; then the logs, the verdict, and the seal of this one slice."""
+        cpus = self.layout.cpus[Role.KAMAILIO]
+        before = station.sample_before(self.database, cpus)
+        fired = station.fire(self.plan, piece)
+        after = station.sample_after(self.database, cpus)
+        with self.run.part("slices", piece.id) as folder:
+            station.fetch_slice(piece, folder)
+            with (folder / load.LOG_NAME).open("rb") as log:
+                tally = latency.tally(log, piece.id, self.plan.scenario.legs)
+            record = SliceRecord(
+                plan=piece,
+                engine=station.cell.engine,
+                before=before,
+                after=after,
+                sipp=load.outcome(folder / load.STATISTICS_NAME, fired.code),
+                tally=tally,
+                kamailio_cpus=len(cpus),
+            )
+            record = replace(record, reasons=self.judges.slice(record, self.plan.limits))
+            store.dump(record, folder / "slice.json")
+        return record
+
+    def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
+        """After a flush the database must hold one binding for each subscriber that registered."""
+        calls = {cell: 0 for cell in starts}
+        for piece in planned.slices:
+            calls[piece.cell] = max(calls[piece.cell], piece.calls)
+        for name, start in starts.items():
+            if start.reasons:
+                continue
+            stations[name].flush()
+            counted = replace(
+                start,
+                bindings=self.database.bindings(name_of(name)),
+                bindings_expected=min(calls[name], self.plan.subscribers),
+            )
+            counted = replace(counted, reasons=self.judges.start(counted))
+            for reason in counted.reasons:
+                self.reporter.note(f"round {planned.number}, {name}: {reason}")
+            store.dump(counted, self.run.evidence / "starts" / f"r{planned.number:02d}-{name}" / "start.json")

@@ -1,0 +1,187 @@
+"""A cell that is up: its Kamailio, its SIPp, and how the driver asks them. Every question is one exec (0.1 s)."""
+
+import io
+import json
+import tarfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker.errors import APIError
+
+from lab import load, override, sampling
+from lab.database import Database
+from lab.errors import TestbedError
+from lab.model import Cell, Plan, Sample, SlicePlan
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+READY_SECONDS = 15
+_READY = f"n=0; until kamcmd core.uptime >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt {READY_SECONDS * 20} ] || exit 1; sleep 0.05; done"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an exec said."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.out.decode(errors="replace")
+
+
+def ask(container: "Container", command: list[str]) -> Answer:
+    """Run a command in a container; -1 when the container is not running."""
+    try:
+        result = container.exec_run(command, demux=True)
+    except APIError as error:
+        return Answer(-1, b"", str(error).encode())
+    out, err = result.output
+    code = result.exit_code
+    return Answer(-1 if code is None else int(code), out or b"", err or b"")
+
+
+def allowed(container: "Container") -> str:
+    """CPUs that the kernel lets a container's first process use."""
+    answer = ask(container, ["sed", "-n", r"s/^Cpus_allowed_list:\s*//p", "/proc/1/status"])
+    return answer.text.strip()
+
+
+class Holder:
+    """The container that keeps the log volume alive: logs are read here, even of a Kamailio that has died."""
+
+    def __init__(self, container: "Container") -> None:
+        """Any container that mounts the log volume."""
+        self._container = container
+
+    def read(self, path: str, offset: int = 0) -> bytes:
+        """A file from an offset on; empty when there is none."""
+        return ask(self._container, ["tail", "-c", f"+{offset + 1}", path]).out
+
+    def size(self, path: str) -> int:
+        """Bytes in a file so far."""
+        answer = ask(self._container, ["stat", "-c", "%s", path])
+        return int(answer.text) if answer.code == 0 else 0
+
+    def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
+        """Copy the log's part since `offset` (as kamailio.log) and those other files that exist; return the part's size."""
+        part = f"/tmp/part/{load.LOG_NAME}"
+        more = ' -C "$0" "$@"' if others else ""
+        script = f"mkdir -p /tmp/part && tail -c +{offset + 1} {log} > {part} && tar --ignore-failed-read -cf - -C /tmp/part {load.LOG_NAME}{more}"
+        answer = ask(self._container, ["sh", "-c", script, override.VOLUME, *others])
+        if answer.code != 0:
+            raise TestbedError(f"the logs cannot be read: {answer.err.decode(errors='replace').strip()}")
+        with tarfile.open(fileobj=io.BytesIO(answer.out)) as archive:
+            archive.extractall(into, filter="data")
+        return (into / load.LOG_NAME).stat().st_size
+
+
+@dataclass(slots=True)
+class Station:
+    """One cell's containers, and how far its log was read."""
+
+    cell: Cell
+    kamailio: "Container"
+    sipp: "Container"
+    holder: Holder
+    begun: float  # monotonic, when the fresh start of all cells began
+    start_seconds: float = 0.0
+    log_offset: int = 0
+    cgroup: sampling.Cgroup = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The cgroup is found by the container's first process."""
+        self.kamailio.reload()
+        pid = int(self.kamailio.attrs["State"]["Pid"])
+        if not pid:
+            raise TestbedError(f"Kamailio of cell {self.cell.name} is not running")
+        self.cgroup = sampling.Cgroup(pid)
+
+    def ready(self) -> bool:
+        """Wait until Kamailio answers its RPC; False when it died or stays silent."""
+        answered = ask(self.kamailio, ["sh", "-c", _READY]).code == 0
+        self.start_seconds = time.monotonic() - self.begun
+        return answered
+
+    def allowed_sipp(self) -> str:
+        """CPUs that the kernel lets SIPp's container use."""
+        return allowed(self.sipp)
+
+    def inspect(self) -> bytes:
+        """Docker's description of the container, as evidence."""
+        return json.dumps(self.kamailio.attrs, indent=1).encode()
+
+    def flush(self) -> None:
+        """Have usrloc write its bindings back to the database now, and wait for it."""
+        answer = ask(self.kamailio, ["kamcmd", "ul.flush"])
+        if answer.code != 0:
+            raise TestbedError(f"cell {self.cell.name}: usrloc cannot be flushed: {answer.text.strip()}")
+
+    def sample_before(self, database: Database, cpus: tuple[int, ...]) -> Sample:
+        """First edge of a slice: the expensive questions first, the clocks last."""
+        inside = self._inside()
+        aborted = database.aborted()
+        steal = sampling.steal_ticks(cpus)
+        throttled = self.cgroup.throttled()
+        cpu = self.cgroup.cpu_usec()
+        return _sample(inside, cpu, throttled, steal, aborted, time.monotonic_ns(), time.time_ns())
+
+    def sample_after(self, database: Database, cpus: tuple[int, ...]) -> Sample:
+        """Last edge of a slice: the clocks first, the expensive questions last."""
+        monotonic, wall = time.monotonic_ns(), time.time_ns()
+        cpu = self.cgroup.cpu_usec()
+        throttled = self.cgroup.throttled()
+        steal = sampling.steal_ticks(cpus)
+        return _sample(self._inside(), cpu, throttled, steal, database.aborted(), monotonic, wall)
+
+    def fire(self, plan: Plan, piece: SlicePlan) -> Answer:
+        """Send one slice's traffic and wait for its end."""
+        return ask(self.sipp, load.command(plan, piece))
+
+    def fetch_slice(self, piece: SlicePlan, into: Path) -> None:
+        """The slice's log and SIPp's files into the slice's folder."""
+        files = load.files(piece)
+        self.log_offset += self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files), into)
+        for name, kept in files.items():
+            if (into / name).exists():
+                (into / name).replace(into / kept)
+
+    def _inside(self) -> sampling.Inside:
+        answer = ask(self.kamailio, ["sh", "-c", sampling.SCRIPT])
+        if answer.code != 0:
+            last = self.holder.read(override.log_of(self.cell.name), self.log_offset)[-4000:]
+            raise TestbedError(
+                f"Kamailio of cell {self.cell.name} does not answer: {answer.err.decode(errors='replace').strip()}",
+                detail=last.decode(errors="replace"),
+            )
+        return sampling.parse(answer.text)
+
+
+def _sample(
+    inside: sampling.Inside,
+    cpu_usec: int | None,
+    throttled: int | None,
+    steal: int | None,
+    aborted: int,
+    monotonic_nsec: int,
+    wall_nsec: int,
+) -> Sample:
+    return Sample(
+        monotonic_nsec=monotonic_nsec,
+        wall_nsec=wall_nsec,
+        cpu_usec=cpu_usec,
+        throttled=throttled,
+        statistics=inside.statistics,
+        processes=inside.processes,
+        workers=inside.workers,
+        udp_rcvbuf_errors=inside.udp_rcvbuf_errors,
+        socket_drops=inside.socket_drops,
+        steal_ticks=steal,
+        mysql_aborted=aborted,
+    )

@@ -1,0 +1,138 @@
+"""Ratios, their intervals, and the smallest effect a run could have found. Pure; docs/statistics.md explains.
+
+The unit is the round: per round and leg one number, d = ln(cell / baseline). Messages are never the unit.
+
+Sources: Student's interval for a mean: Student, "The probable error of a mean", Biometrika 6 (1908) 1-25.
+Power by the noncentral t: Cohen, "Statistical power analysis for the behavioral sciences", 2nd ed. (1988), ch. 2;
+the detectable effect turns that around: Bloom, "Minimum detectable effects", Evaluation Review 19 (1995) 547-556.
+Several engines: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979) 65-70.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+# The functions of scipy.special behind scipy.stats: the driver imports this, and scipy.stats costs 1.5 s more.
+from scipy import special
+
+ALPHA = 0.05
+POWER = 0.80
+STEADY_SHARE = 0.03  # how much a round's halves may differ
+# Logarithms of two measured times agree to a billionth in every round only when somebody made them up (or copied
+# one): such a spread is the rounding of floating point, and an interval from it would claim certainty.
+NO_SPREAD = 1e-9
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the rounds say about one cell against the baseline. What they cannot say is None.
+
+    `mde` is a ratio less 1: 0.03 reads "a difference of 3 % would have been found four times in five".
+    `p` belongs to the hypothesis that the ratio is 1; it is there for Holm's procedure.
+    """
+
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    mde: float | None
+    n_rounds: int
+    p: float | None = None
+
+    @property
+    def excludes_one(self) -> bool:
+        """The interval lies wholly on one side of 1; never so without an interval."""
+        return self.ci_low is not None and self.ci_high is not None and not self.ci_low <= 1 <= self.ci_high
+
+
+def compare(logs: Sequence[float], alpha: float = ALPHA) -> Comparison:
+    """Judge the rounds' log ratios: exp(mean), Student's interval at 1 - alpha, the effect detectable at 80 % power."""
+    n = len(logs)
+    if n == 0:
+        return Comparison(None, None, None, None, 0)
+    mean = statistics.fmean(logs)
+    if n == 1 or statistics.stdev(logs) < NO_SPREAD:
+        return Comparison(math.exp(mean), None, None, None, n)
+    error = statistics.stdev(logs) / math.sqrt(n)
+    t = _t_quantile(1 - alpha / 2, n - 1)
+    return Comparison(
+        ratio=math.exp(mean),
+        ci_low=math.exp(mean - t * error),
+        ci_high=math.exp(mean + t * error),
+        mde=math.expm1(error * _noncentrality(n - 1, t)),
+        n_rounds=n,
+        p=2 * float(special.stdtr(n - 1, -abs(mean) / error)),
+    )
+
+
+def log_ratios(cell: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Round by round ln(cell / baseline), from each one's mean per round; a round that lacks either is left out."""
+    both = sorted(cell.keys() & baseline.keys())
+    return [math.log(cell[number] / baseline[number]) for number in both if cell[number] > 0 and baseline[number] > 0]
+
+
+def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
+    """Holm's adjusted p of each hypothesis: below alpha means rejected, with the family's error rate kept at alpha."""
+    adjusted: dict[Key, float] = {}
+    floor = 0.0  # a hypothesis is never rejected before one with a smaller p
+    for rank, key in enumerate(sorted(p_values, key=lambda k: p_values[k])):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[key]))
+        adjusted[key] = floor
+    return adjusted
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A round's second half against its first, as a ratio. `steady` is None where a round is too short to tell."""
+
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+    @property
+    def steady(self) -> bool | None:
+        """False only when the whole interval lies beyond 3 %: a difference beyond noise."""
+        if self.ci_low is None or self.ci_high is None:
+            return None
+        return self.ci_low <= 1 + STEADY_SHARE and self.ci_high >= 1 / (1 + STEADY_SHARE)
+
+
+def drift(halves: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = ALPHA) -> Drift:
+    """How far the second half of a round lies from its first.
+
+    `halves` has, per cell, the logarithms of its slices' means, first half and second half. Each cell is compared with
+    itself, the differences are averaged, and the spread within the halves of all cells is the noise.
+    """
+    differences: list[float] = []
+    squares, freedom, weight = 0.0, 0, 0.0
+    for first, second in halves.values():
+        if not first or not second:
+            continue
+        differences.append(statistics.fmean(second) - statistics.fmean(first))
+        weight += 1 / len(first) + 1 / len(second)
+        for half in (first, second):
+            squares += sum((value - statistics.fmean(half)) ** 2 for value in half)
+            freedom += len(half) - 1
+    if not differences:
+        return Drift(None, None, None)
+    mean = statistics.fmean(differences)
+    if freedom == 0 or math.sqrt(squares / freedom) < NO_SPREAD:
+        return Drift(math.exp(mean), None, None)
+    error = math.sqrt(squares / freedom * weight) / len(differences)
+    t = _t_quantile(1 - alpha / 2, freedom)
+    return Drift(math.exp(mean), math.exp(mean - t * error), math.exp(mean + t * error))
+
+
+def _t_quantile(probability: float, freedom: int) -> float:
+    return float(special.stdtrit(freedom, probability))
+
+
+def _noncentrality(freedom: int, t: float) -> float:
+    """The shift, in standard errors, at which a test with critical value t succeeds with 80 % probability.
+
+    The tail on the wrong side is left out: at this power it is below one in a thousand.
+    """
+    return float(special.nctdtrinc(freedom, 1 - POWER, t))

@@ -1,0 +1,149 @@
+"""The results folder: atomic writes, started -> sealed, a sha256 manifest, and `latest`."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from lab.errors import BadInputError, SetupError
+
+SCHEMA_VERSION = 1
+LATEST = "latest"
+T = TypeVar("T")
+
+
+def dump(value: Any, path: Path) -> None:
+    """Write a model value as JSON, whole or not at all."""
+    write_atomically(path, _adapter(type(value)).dump_json(value, indent=1) + b"\n")
+
+
+def load(kind: type[T], path: Path) -> T:
+    """Read back what `dump` wrote; a file that does not fit is named with the first fault."""
+    try:
+        value: T = _adapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path}: missing: this is no complete dataset") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{path}: {place}: {first['msg']}") from error
+    return value
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Readers see the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as draft:
+        draft.write(content)
+        draft.flush()
+        os.fsync(draft.fileno())
+    Path(draft.name).chmod(0o644)
+    Path(draft.name).replace(path)
+
+
+class Run:
+    """One run's folder while it is written. docs/results.md draws the layout."""
+
+    def __init__(self, folder: Path) -> None:
+        """`create` makes a new one."""
+        self.folder = folder
+        self.id = folder.name
+        self.evidence = folder / "evidence"
+        self._started = _now()
+
+    @classmethod
+    def create(cls, results: Path, experiment: str) -> "Run":
+        """Make a folder of its own for a run, marked as started, never yet as good."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+            folder = _fresh(results, f"{stamp}-{experiment}")
+            run = cls(folder)
+            run.evidence.mkdir()
+            run._status("started", ended_at=None, ended=None)
+        except OSError as error:
+            raise SetupError(f"{results}: cannot write results: {error}", remedy="give another folder: --results") from error
+        return run
+
+    @contextmanager
+    def part(self, kind: str, name: str) -> Iterator[Path]:
+        """A folder of evidence (a slice, a start) that appears whole, under its name, or not at all."""
+        parent = self.evidence / kind
+        parent.mkdir(exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
+        try:
+            yield draft
+            draft.chmod(0o755)
+            draft.replace(parent / name)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+    def seal(self, ended: str) -> None:
+        """Write the manifest, then the status, then move `latest`. Nothing under evidence/ changes afterwards."""
+        lines = [f"{_sha256(path)}  {path.relative_to(self.folder)}\n" for path in _files(self.evidence)]
+        write_atomically(self.folder / "manifest.sha256", "".join(lines).encode())
+        self._status("sealed", ended_at=_now(), ended=ended)
+        link = self.folder.parent / f".{LATEST}-{self.id}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.id)
+        link.replace(self.folder.parent / LATEST)
+
+    def _status(self, status: str, *, ended_at: str | None, ended: str | None) -> None:
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "run": self.id,
+            "status": status,
+            "started_at": self._started,
+            "ended_at": ended_at,
+            "ended": ended,
+        }
+        write_atomically(self.folder / "status.json", (json.dumps(content, indent=1) + "\n").encode())
+
+
+def find(results: Path, run: str) -> Path:
+    """The folder that RUN means: a path, an id in `results`, or `latest`."""
+    for candidate in (results / run, Path(run)):
+        if (candidate / "status.json").is_file():
+            return candidate.resolve()
+    known = sorted(path.parent.name for path in results.glob("*/status.json") if not path.parent.is_symlink())
+    remedy = f"runs in {results}: {', '.join(known[-5:])}" if known else f"{results} holds no run yet: lab run FILE"
+    raise BadInputError(f"no run {run!r}", remedy=remedy)
+
+
+def _fresh(results: Path, name: str) -> Path:
+    for number in range(1, 100):
+        folder = results / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise SetupError(f"{results}: a hundred runs in one second")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

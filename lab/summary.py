@@ -1,0 +1,180 @@
+"""Frames and plan -> summary.json, the contract that other programs rely on. docs/summary.md explains every field.
+
+Right of the wall: a run's folder is enough, neither Docker nor MySQL is asked.
+"""
+
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lab import figures, store
+from lab.errors import BadInputError
+from lab.figures import LegComparison, LegFigures, Steadiness
+from lab.frames import Frames, load
+from lab.latency import Pooled, pooled
+from lab.model import Cell, Plan
+from lab.plan import AA_SUFFIX
+
+SCHEMA_VERSION = 1
+FILE = "summary.json"
+# Where these are null the machine could not tell: the figures stand without them, but it is said.
+ADVISORY = {
+    "cpu_usec": "CPU time of Kamailio's container",
+    "throttled_periods": "throttling of Kamailio's container",
+    "steal_usec": "steal on Kamailio's CPUs",
+}
+
+Start = tuple[int, str]  # round and cell
+
+
+@dataclass(frozen=True, slots=True)
+class CellSummary:
+    """One cell. Slices are counted as the plan has them, warm-up left out, after repeats."""
+
+    engine: str
+    kamailio: str
+    routing: str
+    legs: dict[str, LegFigures]
+    registration_usec: float | None  # mean(challenge) + mean(authenticated)
+    retransmissions: int
+    cpu_usec_per_registration: float | None
+    pooled: Pooled
+    slices_valid: int
+    slices_invalid: int
+    slices_missing: int  # planned, but never run: the run was interrupted
+    slices_repeated: int  # runs beyond the first
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run in figures."""
+
+    schema_version: int
+    run: str
+    experiment: str
+    plan_hash: str
+    valid: bool
+    baseline: str
+    aa_cell: str
+    cells: dict[str, CellSummary]
+    broken: dict[str, str]
+    comparisons: tuple[LegComparison, ...]
+    rounds: tuple[Steadiness, ...]
+    notes: tuple[str, ...]
+
+
+def write(run: Path) -> Summary:
+    """Judge the run in this folder, from its plan, frames and status, and write summary.json beside them."""
+    plan = store.load(Plan, run / "evidence" / "plan.json")
+    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    complete = status["status"] == "sealed" and status["ended"] == "complete"
+    summary = summarise(plan, load(run), run=run.name, complete=complete)
+    store.dump(summary, run / FILE)
+    return summary
+
+
+def read(run: Path) -> Summary:
+    """Read what `write` wrote."""
+    summary = store.load(Summary, run / FILE)
+    if summary.schema_version != SCHEMA_VERSION:
+        problem = f"{run / FILE}: schema version {summary.schema_version}, {SCHEMA_VERSION} expected"
+        raise BadInputError(problem, remedy=f"make it again from the evidence: lab frames {run.name}")
+    return summary
+
+
+def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:
+    """Turn frames into figures; `complete` says that the run was sealed at its planned end."""
+    starts = _judge_starts(plan, frames.starts, complete=complete)
+    proven = [not starts.get((row["round"], row["cell"])) for row in _rows(frames.slices, "round", "cell")]
+    slices = frames.slices.assign(valid=frames.slices["valid"].astype(bool) & np.array(proven, dtype=bool))
+    timed = slices[slices["valid"] & ~slices["warmup"].astype(bool)]
+    messages = frames.messages[frames.messages["slice"].isin(timed["slice"])]
+    aa_cell = plan.baseline + AA_SUFFIX
+    cells = {cell.name: _cell(cell, plan, starts, _of(slices, cell), _of(messages, cell)) for cell in plan.cells}
+    first = figures.first_transmissions(messages)
+    return Summary(
+        schema_version=SCHEMA_VERSION,
+        run=run,
+        experiment=plan.experiment,
+        plan_hash=plan.hash,
+        valid=complete and not any(starts.values()) and all(_whole(cell) for cell in cells.values()),
+        baseline=plan.baseline,
+        aa_cell=aa_cell,
+        cells=cells,
+        broken={name: cell.reasons[0] for name, cell in cells.items() if cell.reasons and not cell.pooled.cnt},
+        comparisons=tuple(figures.comparisons(first, list(cells), plan.baseline, aa_cell)),
+        rounds=tuple(figures.steadiness(timed, first, planned.number) for planned in plan.rounds),
+        notes=tuple(_notes(slices, complete=complete)),
+    )
+
+
+def _of(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    return frame[frame["cell"] == cell.name]
+
+
+def _rows(frame: pd.DataFrame, *columns: str) -> list[dict[Hashable, Any]]:
+    return frame[list(columns)].to_dict("records")
+
+
+def _judge_starts(plan: Plan, starts: pd.DataFrame, *, complete: bool) -> dict[Start, str]:
+    """Why a start proves nothing; empty where it does. A run that broke off need not have all of them."""
+    unknown = "this start has no record" if complete else ""
+    reasons = {(planned.number, cell.name): unknown for planned in plan.rounds for cell in plan.cells}
+    for row in _rows(starts, "round", "cell", "reasons", "bindings"):
+        uncounted = "MySQL: bindings in location not counted" if complete and pd.isna(row["bindings"]) else ""
+        reasons[row["round"], row["cell"]] = row["reasons"] or uncounted
+    return reasons
+
+
+def _cell(
+    cell: Cell, plan: Plan, starts: Mapping[Start, str], slices: pd.DataFrame, messages: pd.DataFrame
+) -> CellSummary:
+    """`slices` are all of the cell's, `messages` only those that count."""
+    legs = figures.legs(figures.first_transmissions(messages))
+    timed = slices[~slices["warmup"].astype(bool)]
+    planned = sum(piece.cell == cell.name and not piece.warmup for number in plan.rounds for piece in number.slices)
+    begun = int((timed["attempt"] == 1).sum())
+    valid = int(timed["valid"].sum())
+    return CellSummary(
+        engine=cell.engine,
+        kamailio=cell.kamailio,
+        routing=cell.routing,
+        legs=legs,
+        registration_usec=figures.registration_usec(legs),
+        retransmissions=int(messages["retransmission"].sum()),
+        cpu_usec_per_registration=figures.cpu_usec_per_registration(timed[timed["valid"]]),
+        pooled=pooled(messages["usec"].tolist()),
+        slices_valid=valid,
+        slices_invalid=begun - valid,
+        slices_missing=planned - begun,
+        slices_repeated=len(timed) - begun,
+        reasons=tuple(_reasons(cell.name, starts, slices)),
+    )
+
+
+def _whole(cell: CellSummary) -> bool:
+    return not cell.slices_invalid and not cell.slices_missing
+
+
+def _reasons(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> Iterator[str]:
+    """Every failed check: of starts, and of slices, those that were run again included."""
+    for (number, name), reason in starts.items():
+        if name == cell and reason:
+            yield f"start of round {number}: {reason}"
+    for row in _rows(slices, "slice", "reasons"):
+        if row["reasons"]:
+            yield f"{row['slice']}: {row['reasons']}"
+
+
+def _notes(slices: pd.DataFrame, *, complete: bool) -> Iterator[str]:
+    if not complete:
+        yield "the run was not sealed as complete: it was interrupted, or has failed"
+    for column, what in ADVISORY.items():
+        if slices[column].isna().any():
+            yield f"not measured on this machine: {what}"

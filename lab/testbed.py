@@ -1,0 +1,181 @@
+"""Brings the testbed up and down: nested context managers around compose.yaml plus the run's override.
+
+The only Docker orchestration of the lab. Everything carries the label lab.run=<id>, and whatever carries it is removed
+on every way out.
+"""
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, NotFound
+
+from lab import database, override, process, versions
+from lab.cores import Layout
+from lab.database import Database
+from lab.errors import LabError, TestbedError
+from lab.model import Cell, Plan
+from lab.station import Holder, Station, allowed
+
+LABEL_RUN = "lab.run"
+_LAST_LINES = 30
+
+
+class Testbed:
+    """One run's containers. Use `up`, and inside it `fresh_start` once a round."""
+
+    __test__ = False  # the name only looks like a test to pytest
+
+    def __init__(self, client: docker.DockerClient, run: str, plan: Plan, layout: Layout, folder: Path) -> None:
+        """`folder` is where override.yaml, etc/ and scenarios/ lie."""
+        self.client = client
+        self.run = run
+        self.plan = plan
+        self.layout = layout
+        self.folder = folder
+        self.project = f"kemi-lab-{run.lower()}"
+        self._environment: dict[str, str] = {}
+
+    def write(self, images: override.Images) -> None:
+        """Write the override into the run's folder."""
+        content = override.text(override.build(self.plan, self.layout, images, self.folder))
+        (self.folder / "override.yaml").write_text(content, encoding="utf-8")
+
+    @contextmanager
+    def up(self) -> Iterator[tuple[Database, Holder]]:
+        """MySQL, answering queries, and the holder of the logs."""
+        password = secrets.token_hex(16)
+        with ExitStack() as stack:
+            # The folder keeps others out; the file itself must be readable for MySQL's user inside the container.
+            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kemi-lab-secret-")))
+            secret = private / "driver-password"
+            secret.write_text(password, encoding="ascii")
+            secret.chmod(0o644)
+            self._environment = {
+                **os.environ,
+                "LAB_RUN": self.run,
+                "LAB_SECRET": str(secret),
+                override.FRESH: "1",
+                "COMPOSE_PROGRESS": "plain",
+            }
+            stack.callback(self._down)
+            self._compose("up", "--detach", "--no-deps", "mysql", "log-holder", what="starting MySQL")
+            try:
+                mysql = self._container("mysql")
+                port = int(mysql.ports["3306/tcp"][0]["HostPort"])
+
+                def alive() -> bool:
+                    mysql.reload()
+                    return bool(mysql.status == "running")
+
+                connection = stack.enter_context(database.connect(port, password, alive=alive))
+            except (LabError, KeyError, IndexError, TypeError) as error:
+                raise TestbedError(str(error) or "MySQL has no port", detail=self._last_lines("mysql")) from error
+            yield connection, Holder(self._container("log-holder"))
+
+    @contextmanager
+    def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:
+        """Every cell anew: Kamailio answering its RPC, SIPp in its namespace. Removed at the end."""
+        services = override.services_of(self.plan)
+        begun = time.monotonic()
+        try:
+            try:
+                self._compose("up", "--detach", "--no-deps", *services, what="starting the cells")
+            except LabError as error:
+                raise self._who_died(holder) or error from error
+            stations = {cell.name: self._station(cell, holder, begun) for cell in self.plan.cells}
+            with ThreadPoolExecutor(len(stations)) as pool:
+                ready = list(pool.map(lambda station: station.ready(), stations.values()))
+            if not all(ready):
+                raise self._who_died(holder) or TestbedError("Kamailio does not answer its RPC")
+            yield stations
+        finally:
+            self._remove_containers(services)
+
+    def allowed(self, service: str) -> str:
+        """CPUs that the kernel lets a service use."""
+        return allowed(self._container(service))
+
+    def _station(self, cell: Cell, holder: Holder, begun: float) -> Station:
+        return Station(
+            begun=begun,
+            cell=cell,
+            kamailio=self._container(override.kamailio_of(cell.name)),
+            sipp=self._container(override.sipp_of(cell.name)),
+            holder=holder,
+        )
+
+    def _who_died(self, holder: Holder) -> TestbedError | None:
+        """The first Kamailio that is no longer running, with its last words."""
+        for cell in self.plan.cells:
+            with suppress(TestbedError):
+                container = self._container(override.kamailio_of(cell.name))
+                if container.status != "running":
+                    code = container.attrs["State"]["ExitCode"]
+                    tail = holder.read(override.log_of(cell.name)).decode(errors="replace").splitlines()
+                    tail += container.logs(tail=_LAST_LINES).decode(errors="replace").splitlines()
+                    return TestbedError(
+                        f"Kamailio died at start: cell {cell.name}, engine {cell.engine}, exit code {code}",
+                        detail="\n".join(tail[-_LAST_LINES:]),
+                        remedy="the log lines above name the cause: look at the routing script and the configuration",
+                    )
+        return None
+
+    def _compose(self, *arguments: str, what: str) -> None:
+        process.run(
+            [
+                *("docker", "compose", "--project-name", self.project, "--project-directory", str(versions.ROOT)),
+                *("--file", str(versions.ROOT / override.BASE), "--file", str(self.folder / "override.yaml")),
+                *arguments,
+            ],
+            what=what,
+            environment=self._environment,
+        )
+
+    def _container(self, service: str) -> "docker.models.containers.Container":
+        labels = [f"{LABEL_RUN}={self.run}", f"com.docker.compose.service={service}"]
+        found = self.client.containers.list(all=True, filters={"label": labels})
+        if not found:
+            raise TestbedError(f"container of service {service} is not there")
+        return found[0]
+
+    def _last_lines(self, service: str) -> str:
+        try:
+            return str(self._container(service).logs(tail=_LAST_LINES).decode(errors="replace"))
+        except (TestbedError, APIError):
+            return ""
+
+    def _remove_containers(self, services: list[str]) -> None:
+        found = self.client.containers.list(all=True, filters={"label": f"{LABEL_RUN}={self.run}"})
+        mine = [c for c in found if c.labels.get("com.docker.compose.service") in services]
+        _each(mine, lambda container: container.remove(force=True))
+
+    def _down(self) -> None:
+        remove_all(self.client, self.run)
+
+
+def remove_all(client: docker.DockerClient, run: str) -> None:
+    """Remove every container, network and volume of a run, and nothing else. Safe to call twice."""
+    label = {"label": f"{LABEL_RUN}={run}"}
+    while containers := client.containers.list(all=True, filters=label):
+        _each(containers, lambda container: container.remove(force=True, v=True))
+    _each(client.networks.list(filters=label), lambda network: network.remove())
+    _each(client.volumes.list(filters=label), lambda volume: volume.remove(force=True))
+
+
+def _each(things: list[object], remove: Callable[[object], None]) -> None:
+    """Remove all at once; what is gone already is no error."""
+
+    def one(thing: object) -> None:
+        with suppress(NotFound):
+            remove(thing)
+
+    if things:
+        with ThreadPoolExecutor(len(things)) as pool:
+            list(pool.map(one, things))

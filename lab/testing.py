@@ -1,0 +1,201 @@
+"""Builders for tests, ours and a user's: logs, records and whole results folders, without Docker.
+
+Everything is seeded by the plan: the same plan gives the same bytes. What they build is valid until a test spoils it:
+each builder's value is a frozen dataclass, so `dataclasses.replace` changes one thing.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from lab import latency, store, validity
+from lab.model import (
+    Cell,
+    CpuClock,
+    Leg,
+    LegRule,
+    Limits,
+    Plan,
+    Role,
+    RoundPlan,
+    Sample,
+    Scenario,
+    SippOutcome,
+    SlicePlan,
+    SliceRecord,
+    StartRecord,
+)
+
+SCENARIO = Scenario("register", (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2)))
+KAMAILIO = "6.0.1"
+WORKERS = (7, 8)
+SUBSCRIBERS = 10
+CPUS: dict[str, str] = {Role.KAMAILIO: "0", Role.MYSQL: "1", Role.SIPP: "1", Role.DRIVER: "1"}
+# What a leg costs the native engine here: median in usec, and spread of its logarithm.
+COST = {Leg.CHALLENGE: (50.0, 0.2), Leg.AUTHENTICATED: (250.0, 0.1)}
+
+_SECOND = 1_000_000_000
+_PROCESSES = {1: "main process - attendant"} | {
+    pid: f"udp receiver child={child} sock=127.0.0.1:5060" for child, pid in enumerate(WORKERS)
+}
+
+
+def latency_line(
+    call_id: str, usec: int, *, cseq: int = 1, method: str = "REGISTER", worker: int = WORKERS[0]
+) -> bytes:
+    """A line as Kamailio 6.0.1 writes it with the lab's log_prefix."""
+    return (
+        f" {worker - 6}({worker}) INFO: |1|{cseq} {method}|{call_id}|"
+        f"<core> [core/receive.c:533]: receive_msg(): request-route executed in: {usec} usec\n"
+    ).encode()
+
+
+def slice_log(plan: SlicePlan, *, factor: float = 1.0) -> bytes:
+    """What a slice logs when all goes well; `factor` is what its engine costs relative to native."""
+    chance = random.Random(plan.id)  # noqa: S311  (reproducible, no secret)
+    lines: list[bytes] = []
+    for call in range(1, plan.calls + 1):
+        for rule in SCENARIO.legs:
+            median, spread = COST[rule.leg]
+            usec = round(median * factor * chance.lognormvariate(0, spread))
+            call_id = f"{latency.call_id_prefix(plan.id)}{call}-12@lab"
+            lines.append(latency_line(call_id, usec, cseq=rule.cseq, worker=chance.choice(WORKERS)))
+    return b"".join(lines)
+
+
+def plan(  # noqa: PLR0913  (a test names the one thing that it is about)
+    *,
+    engines: Iterable[str] = ("native", "lua", "python3"),
+    rounds: int = 2,
+    slices: int = 2,
+    warmup_slices: int = 1,
+    calls: int = 50,
+    rate_per_s: int = 100,
+) -> Plan:
+    """A small experiment with its A/A arm, cells taking turns."""
+    cells = [Cell(engine, engine, KAMAILIO) for engine in engines]
+    cells.append(replace(cells[0], name=f"{cells[0].name}-aa"))
+
+    def one(number: int) -> RoundPlan:
+        order = [(block, cell) for block in range(warmup_slices + slices) for cell in cells]
+        return RoundPlan(
+            number,
+            tuple(
+                SlicePlan(number, position, cell.name, block < warmup_slices, calls, rate_per_s)
+                for position, (block, cell) in enumerate(order, start=1)
+            ),
+        )
+
+    return Plan(
+        experiment="builder",
+        hash="0" * 64,
+        cells=tuple(cells),
+        baseline=cells[0].name,
+        rounds=tuple(one(number) for number in range(1, rounds + 1)),
+        repeats=1,
+        children=len(WORKERS),
+        subscribers=SUBSCRIBERS,
+        scenario=SCENARIO,
+        limits=Limits(),
+    )
+
+
+def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecord:
+    """The record of a slice that logged `log`, everything else being as it should."""
+    tally = latency.tally(log.splitlines(keepends=True), plan.id, SCENARIO.legs)
+    nsec = plan.calls * _SECOND // plan.rate_per_s
+    start = (plan.round * 100 + plan.position) * 2 * nsec
+    usec = sum(tally.usec_sum.values())
+    replies = {validity.CHALLENGED: plan.calls, validity.ANSWERED: plan.calls, validity.ACCEPTED: plan.calls}
+    before = Sample(
+        monotonic_nsec=start,
+        wall_nsec=1_700_000_000 * _SECOND + start,
+        cpu_usec=0,
+        throttled=0,
+        statistics={validity.RECEIVED: 0, validity.REJECTED: 0, **dict.fromkeys(replies, 0)},
+        processes=_PROCESSES,
+        workers=dict.fromkeys(WORKERS, CpuClock(0, 0)),
+        udp_rcvbuf_errors=0,
+        socket_drops=0,
+        steal_ticks=0,
+        mysql_aborted=0,
+    )
+    after = replace(
+        before,
+        monotonic_nsec=before.monotonic_nsec + nsec,
+        wall_nsec=before.wall_nsec + nsec + 2000,
+        cpu_usec=usec * 6 // 5,
+        statistics={validity.RECEIVED: tally.lines, validity.REJECTED: 0, **replies},
+        workers=dict.fromkeys(WORKERS, CpuClock(usec * 500, usec * 10)),
+    )
+    sipp = SippOutcome(
+        exit_code=0,
+        created=plan.calls,
+        successful=plan.calls,
+        failed=0,
+        unexpected=0,
+        dead_calls=0,
+        out_of_call=0,
+        retransmissions=0,
+        peak_calls=3,
+        call_limit=10_000,
+        elapsed_msec=nsec // 1_000_000,
+        rate_per_s=float(plan.rate_per_s),
+    )
+    return SliceRecord(plan, engine, before, after, sipp, tally, kamailio_cpus=1)
+
+
+def start(number: int, cell: Cell) -> StartRecord:
+    """A fresh start of a cell that proved its engine."""
+    native = cell.engine == validity.NATIVE
+    return StartRecord(
+        round=number,
+        cell=cell.name,
+        engine=cell.engine,
+        kamailio=cell.kamailio,
+        image="sha256:" + "0" * 64,
+        start_seconds=1.5,
+        marker=cell.engine,
+        engine_word=cell.engine,
+        script="" if native else f"/etc/kamailio/parity/{cell.engine}",
+        request_route=native,
+        processes=_PROCESSES,
+        cpus_asked=CPUS,
+        cpus_allowed=CPUS,
+        bindings=SUBSCRIBERS,
+        bindings_expected=SUBSCRIBERS,
+    )
+
+
+def slices(plan: Plan, factors: Mapping[str, float] | None = None) -> list[tuple[SliceRecord, bytes]]:
+    """All slices of a plan with their logs; `factors` are the costs of engines, relative to native."""
+    engines = {cell.name: cell.engine for cell in plan.cells}
+    planned = (piece for number in plan.rounds for piece in number.slices)
+    logs = ((piece, slice_log(piece, factor=(factors or {}).get(engines[piece.cell], 1.0))) for piece in planned)
+    return [(record(piece, log, engine=engines[piece.cell]), log) for piece, log in logs]
+
+
+def run(
+    results: Path,
+    plan: Plan,
+    made: Iterable[tuple[SliceRecord, bytes]] | None = None,
+    *,
+    spoil: Callable[[StartRecord], StartRecord] = lambda start: start,
+    ended: str = "complete",
+) -> Path:
+    """A sealed results folder: of `plan`, with the slices that were made of it (all, by default)."""
+    folder = store.Run.create(results, plan.experiment)
+    (folder.evidence / "experiment.toml").write_text(f'name = "{plan.experiment}"\n', encoding="utf-8")
+    store.dump(plan, folder.evidence / "plan.json")
+    for number in plan.rounds:
+        for cell in plan.cells:
+            with folder.part("starts", f"r{number.number:02d}-{cell.name}") as part:
+                store.dump(spoil(start(number.number, cell)), part / "start.json")
+                (part / "kamailio.log").write_bytes(b"")
+    for done, log in slices(plan) if made is None else made:
+        with folder.part("slices", done.plan.id) as part:
+            store.dump(done, part / "slice.json")
+            (part / "kamailio.log").write_bytes(log)
+    folder.seal(ended)
+    return folder.folder

@@ -1,0 +1,311 @@
+"""From a run's evidence to its frames: what is in them, and what happens when evidence is missing or was changed."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lab import frames, plan, store, testing
+from lab.errors import BadInputError, SetupError
+from lab.frames.columns import SLICES, TABLES, Table
+from lab.model import CpuClock, Plan, Sample, SliceRecord
+
+PLAN = testing.plan(rounds=2, slices=1, calls=3)
+FIRST = "r01-s001-native"
+DOCS = Path(__file__).parents[2] / "docs" / "frames.md"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound run of two rounds, four cells and two slices each, with three calls a slice."""
+    return testing.run(tmp_path_factory.mktemp("results"), PLAN)
+
+
+@pytest.fixture
+def run(sound: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as a test likes."""
+    return shutil.copytree(sound, tmp_path / sound.name)
+
+
+def evidence(run: Path, *parts: str) -> Path:
+    """A file of it."""
+    return run.joinpath("evidence", *parts)
+
+
+def made(run: Path) -> frames.Frames:
+    """Its frames, made now."""
+    frames.write(run)
+    return frames.load(run)
+
+
+def change(path: Path, edit: Callable[[SliceRecord], SliceRecord]) -> None:
+    """Write a slice's record anew."""
+    store.dump(edit(store.load(SliceRecord, path)), path)
+
+
+def test_a_row_for_each_message_slice_and_start(run: Path) -> None:
+    """Warm-up slices are in the frames, too, and slices come in the order in which they ran."""
+    found = made(run)
+    planned = [piece for number in PLAN.rounds for piece in number.slices]
+    assert found.slices["slice"].tolist() == [piece.id for piece in planned]
+    assert found.slices["warmup"].tolist() == [piece.warmup for piece in planned]
+    assert len(found.messages) == sum(2 * piece.calls for piece in planned)
+    assert found.messages["slice"].unique().tolist() == [piece.id for piece in planned]
+    assert len(found.starts) == len(PLAN.rounds) * len(PLAN.cells)
+
+
+def test_round_100_comes_after_round_99(tmp_path: Path) -> None:
+    """By number, not by name."""
+    rounds = tuple(
+        replace(PLAN.rounds[0], number=n, slices=tuple(replace(s, round=n) for s in PLAN.rounds[0].slices[:1]))
+        for n in (99, 100)
+    )
+    found = made(testing.run(tmp_path, replace(PLAN, rounds=rounds)))
+    assert found.slices["round"].tolist() == [99, 100]
+    assert found.starts["round"].tolist() == [99] * 4 + [100] * 4
+
+
+def test_an_invalid_slice_is_there_with_its_reasons_and_messages(tmp_path: Path) -> None:
+    """Nothing that was measured is lost; slices says what counts."""
+    pieces = testing.slices(PLAN)
+    bad = replace(pieces[5][0], reasons=("SIPp: exit code 1", "MySQL: 2 aborted connections"))
+    again = plan.again(bad.plan, position=9)
+    log = testing.slice_log(again)
+    pieces[5:6] = [(bad, pieces[5][1]), (testing.record(again, log, engine=bad.engine), log)]
+    found = made(testing.run(tmp_path, PLAN, pieces))
+    rows = found.slices[found.slices["slice"].isin([bad.plan.id, again.id])]
+    assert rows["valid"].tolist() == [False, True]
+    assert rows["reasons"].tolist() == ["SIPp: exit code 1; MySQL: 2 aborted connections", ""]
+    assert rows["attempt"].tolist() == [1, 2]
+    assert (found.messages["slice"] == bad.plan.id).sum() == 6
+
+
+def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
+    """A counter that one edge lacks has no difference."""
+
+    def unmeasured(edge: Sample) -> Sample:
+        return replace(edge, cpu_usec=None, throttled=None, steal_ticks=None, statistics={}, workers={})
+
+    change(evidence(run, "slices", FIRST, "slice.json"), lambda record: replace(record, after=unmeasured(record.after)))
+    slices = made(run).slices
+    nullable = [column.name for column in SLICES.columns if column.null]
+    assert len(nullable) == 10
+    assert slices.loc[0, nullable].isna().all()
+    assert slices.loc[1:, nullable].notna().all(axis=None)
+    assert str(slices["cpu_usec"].dtype) == "Int64"
+
+
+def test_differences_are_taken_between_the_edges(run: Path) -> None:
+    """Whatever the counters stood at before."""
+
+    def spend(record: SliceRecord) -> SliceRecord:
+        before = replace(
+            record.before, cpu_usec=700, steal_ticks=5, socket_drops=3, workers={7: CpuClock(5_000, 2_000)}
+        )
+        after = replace(
+            before,
+            monotonic_nsec=before.monotonic_nsec + 4_000_000_000,
+            wall_nsec=before.wall_nsec + 4_000_000_500,
+            cpu_usec=1000,
+            steal_ticks=7,
+            socket_drops=4,
+            workers={7: CpuClock(95_000, 12_000)},
+            processes={1: "another"},
+        )
+        return replace(record, before=before, after=after)
+
+    change(evidence(run, "slices", FIRST, "slice.json"), spend)
+    first = made(run).slices.iloc[0]
+    assert first["duration_usec"] == 4_000_000
+    assert first["clock_drift_usec"] == 0.5
+    assert first["cpu_usec"] == 300
+    assert first["steal_usec"] == 20_000
+    assert first["socket_drops"] == 1
+    assert first["workers_on_cpu_usec"] == 90
+    assert first["workers_run_delay_usec"] == 10
+    assert first["processes_changed"]
+
+
+def test_one_row_group_a_slice(run: Path) -> None:
+    """So that a reader can take one slice, and a writer need not hold two."""
+    frames.write(run)
+    assert pq.ParquetFile(run / "frames" / "messages.parquet").num_row_groups == 16
+
+
+def test_units_and_meanings_travel_with_the_file(run: Path) -> None:
+    """Somebody who has only the Parquet file can read it."""
+    frames.write(run)
+    metadata = pq.read_schema(run / "frames" / "messages.parquet").field("usec").metadata
+    assert metadata
+    assert metadata[b"unit"] == b"usec"
+    assert b"request route" in metadata[b"meaning"]
+
+
+def test_a_run_that_broke_off_at_once_has_empty_frames(tmp_path: Path) -> None:
+    """No slice, no start: no rows, all columns."""
+    run = testing.run(tmp_path, replace(PLAN, rounds=()), ended="interrupted")
+    found = made(run)
+    for frame, table in zip((found.messages, found.slices, found.starts), TABLES, strict=True):
+        assert frame.empty
+        assert list(frame.columns) == [column.name for column in table.columns]
+
+
+def test_unfinished_folders_are_not_looked_into(run: Path) -> None:
+    """A slice appears under its name when it is whole."""
+    evidence(run, "slices", ".r09-s001-native-draft").mkdir()
+    assert len(made(run).slices) == 16
+
+
+def test_frames_are_made_again_from_the_same_evidence(run: Path) -> None:
+    """Again is the same, and leaves nothing else behind."""
+    first, second = made(run), made(run)
+    pd.testing.assert_frame_equal(first.messages, second.messages)
+    assert sorted(path.name for path in run.iterdir()) == ["evidence", "frames", "manifest.sha256", "status.json"]
+    assert sorted(path.name for path in (run / "frames").iterdir()) == [f"{t.name}.parquet" for t in TABLES]
+
+
+# --- evidence that is not as it should be -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("plan.json",),
+        ("slices", FIRST, "slice.json"),
+        ("slices", FIRST, "kamailio.log"),
+        ("starts", "r01-lua", "start.json"),
+    ],
+)
+def test_missing_evidence_is_named(run: Path, missing: tuple[str, ...]) -> None:
+    """And no frame is written."""
+    evidence(run, *missing).unlink()
+    with pytest.raises(BadInputError, match=rf"{missing[-1]}: missing"):
+        frames.write(run)
+    assert not (run / "frames").exists()
+
+
+def test_old_frames_stay_when_new_ones_cannot_be_made(run: Path) -> None:
+    """All or nothing."""
+    before = made(run)
+    evidence(run, "slices", FIRST, "kamailio.log").unlink()
+    with pytest.raises(BadInputError):
+        frames.write(run)
+    pd.testing.assert_frame_equal(frames.load(run).messages, before.messages)
+
+
+@pytest.mark.parametrize(
+    ("edit", "difference"),
+    [
+        (lambda log: log[: log.index(b"\n") + 1], "messages: challenge 1, but challenge 3, authenticated 3"),
+        (lambda log: log.replace(b" usec", b"0 usec", 1), "usec_sum: "),
+        (lambda log: log + log[: log.index(b"\n") + 1], "retransmissions: 1, but 0"),
+        (lambda log: log + testing.latency_line("r09-x", 5), "foreign: 1, but 0"),
+        (lambda log: log + b"torn", "malformed: 1, but 0"),
+    ],
+)
+def test_a_log_that_is_not_the_one_that_was_judged(run: Path, edit: Callable[[bytes], bytes], difference: str) -> None:
+    """The runner counted this log when it judged the slice: a log that counts otherwise was changed since."""
+    log = evidence(run, "slices", FIRST, "kamailio.log")
+    log.write_bytes(edit(log.read_bytes()))
+    with pytest.raises(BadInputError, match=rf"kamailio\.log: {difference}"):
+        frames.write(run)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (
+            lambda record: replace(record, plan=replace(record.plan, position=2)),
+            "says that it is slice r01-s002-native",
+        ),
+        (lambda record: replace(record, engine="lua"), "engine 'lua', but plan.json has 'native'"),
+    ],
+)
+def test_a_record_that_is_not_of_this_slice(
+    run: Path, edit: Callable[[SliceRecord], SliceRecord], problem: str
+) -> None:
+    """Swapped folders would swap engines."""
+    change(evidence(run, "slices", FIRST, "slice.json"), edit)
+    with pytest.raises(BadInputError, match=problem):
+        frames.write(run)
+
+
+def test_a_cell_that_is_not_in_the_plan(run: Path) -> None:
+    """A slice of another run was put in."""
+    path = evidence(run, "plan.json")
+    store.dump(replace(store.load(Plan, path), cells=PLAN.cells[1:]), path)
+    with pytest.raises(BadInputError, match=r"cell 'native' is not in plan\.json"):
+        frames.write(run)
+
+
+def test_a_disk_that_cannot_be_written(run: Path) -> None:
+    """Said with the folder's name; a file in the way stands for a full disk."""
+    (run / "frames").write_text("in the way", encoding="utf-8")
+    with pytest.raises(SetupError, match="frames: cannot write frames"):
+        frames.write(run)
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+# --- frames that are not as they should be ------------------------------------------------------------------------
+
+
+def test_frames_that_were_never_made(run: Path) -> None:
+    """The remedy says how to make them."""
+    with pytest.raises(BadInputError, match=r"messages\.parquet: missing") as caught:
+        frames.load(run)
+    assert "lab frames" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda table: table.drop_columns(["usec"]), "columns missing: usec"),
+        (lambda table: table.append_column("extra", table["usec"]), "columns unknown: extra"),
+        (lambda table: table.set_column(0, "round", table["usec"].cast(pa.string())), "columns of another type: round"),
+    ],
+)
+def test_columns_are_checked(run: Path, edit: Callable[[pa.Table], pa.Table], problem: str) -> None:
+    """Strict: a file of another version is not taken for one of this."""
+    frames.write(run)
+    path = run / "frames" / "messages.parquet"
+    pq.write_table(edit(pq.read_table(path)), path)
+    with pytest.raises(BadInputError, match=problem):
+        frames.load(run)
+
+
+def test_a_file_that_is_no_parquet(run: Path) -> None:
+    """Named like the others."""
+    frames.write(run)
+    (run / "frames" / "slices.parquet").write_bytes(b"nonsense")
+    with pytest.raises(BadInputError, match=r"slices\.parquet: cannot be read"):
+        frames.load(run)
+
+
+# --- the declaration ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_the_page_shows_the_declared_columns(table: Table) -> None:
+    """docs/frames.md holds the generated tables, word for word."""
+    assert table.markdown in DOCS.read_text(encoding="utf-8"), f"docs/frames.md lacks:\n{table.markdown}"
+
+
+def test_units_are_in_the_names() -> None:
+    """A column of time ends in its unit."""
+    for column in (column for table in TABLES for column in table.columns):
+        if column.unit in {"usec", "msec"}:
+            assert column.name.endswith(column.unit)
+        if column.unit == "calls/s":
+            assert column.name.endswith("_per_s")
+
+
+def test_names_are_unique_and_explained() -> None:
+    """Every column has a meaning."""
+    for table in TABLES:
+        assert len({column.name for column in table.columns}) == len(table.columns)
+        assert all(column.meaning for column in table.columns)

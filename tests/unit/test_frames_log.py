@@ -1,0 +1,171 @@
+"""A slice's log as columns: the same reading as lab.latency's line by line, only quicker."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lab.errors import BadInputError
+from lab.frames import log
+from lab.frames.columns import MESSAGES
+from lab.latency import tally
+from lab.model import SlicePlan
+from lab.testing import SCENARIO, latency_line
+
+PLAN = SlicePlan(round=1, position=3, cell="lua-aa", warmup=False, calls=2, rate_per_s=100)
+CALL = f"{PLAN.id}-17-12@lab"
+CHALLENGE = latency_line(CALL, 118, cseq=1, worker=7)
+AUTHENTICATED = latency_line(CALL, 380, cseq=2, worker=8)
+ERROR = f" 2(8) ERROR: |1|1 REGISTER|{CALL}|<script>: it failed\n".encode()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a test puts its log."""
+    return tmp_path / "kamailio.log"
+
+
+def read(path: Path, *lines: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Messages and malformed lines of a log, after a check that both readers count it alike."""
+    path.write_bytes(b"".join(lines))
+    found = log.read(path, PLAN, "lua", SCENARIO.legs)
+    counted = tally(path.read_bytes(), PLAN.id, SCENARIO.legs)
+    in_order = replace(found.tally, malformed=tuple(sorted(found.tally.malformed)))
+    assert in_order == replace(counted, errors=(), malformed=tuple(sorted(counted.malformed)))
+    assert found.messages.schema.equals(MESSAGES.schema)
+    found.messages.validate(full=True)
+    return found.messages.to_pandas(), found.tally.malformed
+
+
+def row(**changed: Any) -> dict[str, Any]:  # noqa: ANN401  (a row has values of many types)
+    """The row of CHALLENGE, some of it changed."""
+    return {
+        "round": 1,
+        "slice": "r01-s003-lua-aa",
+        "cell": "lua-aa",
+        "engine": "lua",
+        "worker_pid": 7,
+        "method": "REGISTER",
+        "cseq": 1,
+        "call_id": CALL,
+        "leg": "challenge",
+        "retransmission": False,
+        "usec": 118,
+    } | changed
+
+
+def test_a_line_is_a_row_with_every_column(path: Path) -> None:
+    """In the log's order; what is no latency line is no row."""
+    frame, malformed = read(path, b"Listening on\n\n", CHALLENGE, ERROR, AUTHENTICATED)
+    assert frame.to_dict("records") == [row(), row(worker_pid=8, cseq=2, leg="authenticated", usec=380)]
+    assert not malformed
+
+
+def test_an_empty_log_has_no_rows(path: Path) -> None:
+    """Nor has one with other lines only; the columns are there all the same."""
+    for content in (b"", b"\n", b"Listening on\n", ERROR):
+        frame, malformed = read(path, content)
+        assert frame.empty
+        assert list(frame.columns) == list(row())
+        assert not malformed
+
+
+def test_a_repeat_is_marked_as_a_retransmission(path: Path) -> None:
+    """The first is not, nor is another method or number with the same Call-ID."""
+    options = latency_line(CALL, 5, cseq=1, method="OPTIONS")
+    frame, _ = read(path, CHALLENGE, AUTHENTICATED, CHALLENGE, options, CHALLENGE)
+    assert frame["retransmission"].tolist() == [False, False, True, False, True]
+    assert frame["leg"].tolist() == ["challenge", "authenticated", "challenge", "other", "challenge"]
+
+
+def test_foreign_calls_are_rows_of_no_leg(path: Path) -> None:
+    """They took Kamailio's time, so they are shown; what they repeat was perhaps in another slice's log."""
+    stranger = latency_line("r01-s002-native-4-12@lab", 70)
+    frame, _ = read(path, stranger, stranger, CHALLENGE)
+    assert frame["leg"].tolist() == ["other", "other", "challenge"]
+    assert frame["retransmission"].tolist() == [False, False, False]
+
+
+def test_interleaved_lines_are_told(path: Path) -> None:
+    """One worker wrote into the other's line."""
+    half = len(CHALLENGE) // 2
+    frame, malformed = read(path, CHALLENGE[:half] + AUTHENTICATED + CHALLENGE[half:])
+    assert frame.empty
+    assert len(malformed) == 2
+
+
+def test_a_torn_end_is_told(path: Path) -> None:
+    """With or without the marker in what is left."""
+    for length in (30, 120):
+        frame, malformed = read(path, CHALLENGE, AUTHENTICATED[:length])
+        assert len(frame) == 1
+        assert malformed == (AUTHENTICATED[:length].decode(),)
+
+
+def test_a_missing_newline_at_the_end_costs_nothing(path: Path) -> None:
+    """The last line is whole."""
+    frame, malformed = read(path, CHALLENGE, AUTHENTICATED.rstrip())
+    assert len(frame) == 2
+    assert not malformed
+
+
+def test_bytes_that_are_no_utf8(path: Path) -> None:
+    """In a latency line, and in a line that the tokeniser has to put aside."""
+    odd = CHALLENGE.replace(b"@lab", b"@\xff")
+    frame, malformed = read(path, b"\xfe|\xfe\n", odd, odd, b"\xff" + CHALLENGE, "é".encode() + CHALLENGE)
+    assert frame["call_id"].tolist() == [CALL.replace("@lab", r"@\xff")] * 2
+    assert frame["retransmission"].tolist() == [False, True]
+    assert sorted(malformed) == sorted([r"\xff" + CHALLENGE.decode().rstrip(), "é" + CHALLENGE.decode().rstrip()])
+
+
+def test_great_numbers_are_kept(path: Path) -> None:
+    """CSeq and time beyond 32 bits, as a strange client or a clock set back gives them."""
+    frame, _ = read(
+        path, latency_line(CALL, -(2**40), cseq=2**32), latency_line(CALL, 2**40, cseq=10**17, method="BYE")
+    )
+    assert frame["cseq"].tolist() == [2**32, 10**17]
+    assert frame["usec"].tolist() == [-(2**40), 2**40]
+
+
+def test_quotes_and_commas_are_only_signs(path: Path) -> None:
+    """A Call-ID may hold what CSV gives a meaning to."""
+    strange = ['"', '"a', "a,b;c\td", "\\", "NULL", "#", "''"]
+    frame, _ = read(path, *(latency_line(call, 1) for call in strange))
+    assert frame["call_id"].tolist() == strange
+
+
+def test_blocks_make_no_difference(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of many blocks is read as one, repeats across blocks included."""
+    lines = [latency_line(f"{PLAN.id}-{call}-12@lab", call, cseq=cseq) for call in range(100) for cseq in (1, 2)]
+    whole, _ = read(path, *lines, *lines[:50])
+    monkeypatch.setattr(log, "BLOCK_BYTES", 300)
+    parts, _ = read(path, *lines, *lines[:50])
+    pd.testing.assert_frame_equal(whole, parts)
+    assert whole["retransmission"].sum() == 50
+
+
+def test_a_line_longer_than_a_block_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No log of Kamailio has one of 4 MB; whatever it is, it is named."""
+    monkeypatch.setattr(log, "BLOCK_BYTES", 300)
+    path.write_bytes(CHALLENGE * 5 + b"x" * 1000 + b"\n" + CHALLENGE * 5)
+    with pytest.raises(BadInputError, match=r"kamailio\.log: cannot be read as a log"):
+        log.read(path, PLAN, "lua", SCENARIO.legs)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_readers_agree_on_any_mess(path: Path, seed: int) -> None:
+    """Latency lines cut, glued, repeated and mixed with others at random: each byte of trouble is seen by both."""
+    chance = random.Random(seed)  # noqa: S311  (reproducible, no secret)
+    good = [latency_line(f"{PLAN.id}-{call}-12@lab", call, cseq=1 + call % 3) for call in range(8)]
+    other = [ERROR, b"\n", b"a|b|c|d|e\n", b"||||\n", b"\r\n", b"\xff|\xfe", b"\0", b"a\rb", latency_line("x", 1)]
+    mess = bytearray(b"".join(chance.choice(good + other) for _ in range(60)))
+    for _ in range(chance.randrange(12)):
+        start = chance.randrange(len(mess))
+        del mess[start : start + chance.randrange(40)]
+    for _ in range(chance.randrange(6)):
+        place = chance.randrange(len(mess))
+        mess[place:place] = chance.choice([b"|", b"\n", b"\r", b"\xff", b'"', b" 7(7) INFO: "])
+    read(path, bytes(mess))  # checks that they do

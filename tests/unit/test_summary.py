@@ -1,0 +1,418 @@
+"""What summary.json says of a run: a small run made up as frames, then spoilt in one place at a time."""
+
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab import frames, stats, store, summary, testing
+from lab.errors import BadInputError
+from lab.figures import LegComparison
+from lab.frames import Frames
+from lab.model import SlicePlan
+from lab.plan import again
+from lab.summary import Summary, summarise
+
+CALLS = 20
+ROUNDS = 3
+TIMED = 4  # slices of a cell in a round, after one to warm up
+# usec; Lua takes twice as long for a challenge, and a fifth longer once there are credentials
+USEC = {
+    "native": {"challenge": 50, "authenticated": 300},
+    "lua": {"challenge": 100, "authenticated": 360},
+    "python3": {"challenge": 50, "authenticated": 300},
+    "native-aa": {"challenge": 50, "authenticated": 300},
+}
+PLAN = testing.plan(engines=("native", "lua", "python3"), rounds=ROUNDS, slices=TIMED, calls=CALLS)
+PIECES = [piece for planned in PLAN.rounds for piece in planned.slices]
+
+
+@cache
+def messages_of(piece: SlicePlan) -> pd.DataFrame:
+    """A slice's latency lines: noise of 2 % for the slice and 10 % for each message; cold slices take longer."""
+    draw = np.random.default_rng([piece.round, piece.position, piece.attempt])
+    factor = math.exp(draw.normal(0, 0.02)) * (3 if piece.warmup else 1)
+    parts = [
+        pd.DataFrame({"leg": leg, "usec": np.rint(usec * factor * np.exp(draw.normal(0, 0.1, CALLS))).astype("int64")})
+        for leg, usec in USEC[piece.cell].items()
+    ]
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.assign(round=piece.round, slice=piece.id, cell=piece.cell, retransmission=False)
+
+
+def slice_row(piece: SlicePlan, reasons: str = "") -> dict[str, Any]:
+    """The columns of `slices` that a summary looks at."""
+    return {
+        "round": piece.round,
+        "position": piece.position,
+        "slice": piece.id,
+        "cell": piece.cell,
+        "attempt": piece.attempt,
+        "warmup": piece.warmup,
+        "valid": not reasons,
+        "reasons": reasons,
+        "cpu_usec": CALLS * 500,
+        "throttled_periods": 0,
+        "steal_usec": 0,
+        "sipp_successful": CALLS,
+    }
+
+
+def start_row(number: int, cell: str, reasons: str = "") -> dict[str, Any]:
+    """Likewise of `starts`."""
+    return {"round": number, "cell": cell, "reasons": reasons, "bindings": 10}
+
+
+def make_frames(
+    pieces: list[SlicePlan] = PIECES,
+    *,
+    invalid: dict[str, str] | None = None,
+    unproven: dict[tuple[int, str], str] | None = None,
+) -> Frames:
+    """Frames of a run of these slices: `invalid` has reasons by slice, `unproven` by round and cell."""
+    invalid, unproven = invalid or {}, unproven or {}
+    messages = pd.concat([messages_of(piece) for piece in pieces], ignore_index=True)
+    slices = pd.DataFrame([slice_row(piece, invalid.get(piece.id, "")) for piece in pieces])
+    keys = dict.fromkeys((piece.round, piece.cell) for piece in pieces)
+    starts = pd.DataFrame([start_row(*key, unproven.get(key, "")) for key in keys])
+    nullable = {"cpu_usec": "Int64", "throttled_periods": "Int64", "steal_usec": "Int64", "valid": "boolean"}
+    return Frames(
+        messages=messages.astype({"slice": "category", "cell": "category", "leg": "category"}),
+        slices=slices.astype({"cell": "category", "warmup": "boolean", **nullable}),
+        starts=starts.astype({"cell": "category", "bindings": "Int64"}),
+    )
+
+
+def judge(frames: Frames, *, complete: bool = True) -> Summary:
+    """The summary of frames, as of a run that was sealed at its planned end."""
+    return summarise(PLAN, frames, run="a-run", complete=complete)
+
+
+@pytest.fixture(scope="module")
+def sound() -> Summary:
+    """The summary of a run without fault."""
+    return judge(make_frames())
+
+
+def timed_messages(cell: str, *, but: str = "") -> pd.DataFrame:
+    """What must count for a cell: every message of its timed slices, perhaps without one slice."""
+    pieces = [p for p in PIECES if p.cell == cell and not p.warmup and p.id != but]
+    return pd.concat([messages_of(piece) for piece in pieces], ignore_index=True)
+
+
+# --- a sound run --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_fault_is_valid(sound: Summary) -> None:
+    """Every planned slice is valid, so nothing else is said."""
+    assert sound.valid
+    assert sound.broken == {}
+    assert sound.notes == ()
+    for cell in sound.cells.values():
+        assert (cell.slices_valid, cell.slices_invalid, cell.slices_missing) == (ROUNDS * TIMED, 0, 0)
+        assert cell.reasons == ()
+
+
+def test_figures_are_over_all_messages_of_timed_slices_leg_by_leg(sound: Summary) -> None:
+    """Warm-up is in no figure, and the legs are never pooled."""
+    messages = timed_messages("lua")
+    for leg, found in sound.cells["lua"].legs.items():
+        usec = messages.loc[messages["leg"] == leg, "usec"]
+        assert found.count == ROUNDS * TIMED * CALLS
+        assert found.mean_usec == pytest.approx(usec.mean())
+        assert found.median_usec == usec.median()
+        assert [found.p10_usec, found.p95_usec, found.p99_usec] == pytest.approx(list(usec.quantile([0.1, 0.95, 0.99])))
+        assert found.max_usec == usec.max()
+
+
+def test_a_registration_costs_the_sum_of_its_legs_means(sound: Summary) -> None:
+    """The legs are different requests: means add up, percentiles would not."""
+    legs = sound.cells["native"].legs
+    total = (legs["challenge"].mean_usec or 0) + (legs["authenticated"].mean_usec or 0)
+    assert sound.cells["native"].registration_usec == pytest.approx(total)
+
+
+def test_cpu_time_is_shared_out_over_the_registrations_of_timed_slices(sound: Summary) -> None:
+    """20 registrations took 10000 usec in each slice."""
+    assert sound.cells["lua"].cpu_usec_per_registration == 500
+
+
+def test_pooled_figures_mix_all_requests_as_the_2018_page_did(sound: Summary) -> None:
+    """To the digits that awk prints."""
+    usec = timed_messages("native")["usec"]
+    pooled = sound.cells["native"].pooled
+    assert (pooled.cnt, pooled.sum, pooled.min, pooled.max) == (len(usec), usec.sum(), usec.min(), usec.max())
+    assert f"{pooled.avg:.6g}" == f"{usec.sum() / len(usec):.6g}"
+
+
+# --- comparisons --------------------------------------------------------------------------------------------------
+
+
+def test_every_cell_but_the_baseline_is_compared_in_every_leg(sound: Summary) -> None:
+    """The A/A cell, too: it is how the noise of the run shows."""
+    assert [(row.cell, row.leg) for row in sound.comparisons] == [
+        ("lua", "challenge"),
+        ("lua", "authenticated"),
+        ("lua", "registration"),
+        ("python3", "challenge"),
+        ("python3", "authenticated"),
+        ("python3", "registration"),
+        ("native-aa", "challenge"),
+        ("native-aa", "authenticated"),
+        ("native-aa", "registration"),
+    ]
+    assert {row.baseline for row in sound.comparisons} == {"native"}
+    assert {row.n_rounds for row in sound.comparisons} == {ROUNDS}
+
+
+def comparison(found: Summary, cell: str, leg: str) -> LegComparison:
+    """One row."""
+    return next(row for row in found.comparisons if (row.cell, row.leg) == (cell, leg))
+
+
+def test_the_unit_of_inference_is_the_round(sound: Summary) -> None:
+    """Not the slice, and never the message: three rounds give three logarithms."""
+    lua, native = timed_messages("lua"), timed_messages("native")
+    means = [
+        table[table["leg"] == "challenge"].groupby("round")["usec"].mean().apply(math.log) for table in (lua, native)
+    ]
+    expected = stats.compare(list(means[0] - means[1]))
+    row = comparison(sound, "lua", "challenge")
+    assert (row.ratio, row.ci_low, row.ci_high, row.mde) == pytest.approx(
+        (expected.ratio, expected.ci_low, expected.ci_high, expected.mde)
+    )
+
+
+def test_known_effects_come_back_in_the_right_leg(sound: Summary) -> None:
+    """Twice as long for the challenge, a fifth for the other leg, (100 + 360) / (50 + 300) for both together."""
+    assert comparison(sound, "lua", "challenge").ratio == pytest.approx(2.0, rel=0.05)
+    assert comparison(sound, "lua", "authenticated").ratio == pytest.approx(1.2, rel=0.05)
+    assert comparison(sound, "lua", "registration").ratio == pytest.approx(460 / 350, rel=0.05)
+    assert comparison(sound, "native-aa", "registration").ratio == pytest.approx(1.0, rel=0.05)
+
+
+def test_holm_counts_the_engines_and_not_the_aa_cell(sound: Summary) -> None:
+    """Two hypotheses a leg: the A/A cell is a check of the lab, none of the experiment."""
+    rows = {name: comparison(sound, name, "challenge") for name in ("lua", "python3", "native-aa")}
+    engines = {name: rows[name].p or 0 for name in ("lua", "python3")}
+    assert {name: rows[name].p_holm for name in engines} == stats.holm(engines)
+    assert rows["lua"].p_holm == pytest.approx(2 * (rows["lua"].p or 0))
+    assert rows["native-aa"].p_holm is None
+
+
+def test_a_round_that_slows_down_in_the_middle_is_labelled() -> None:
+    """All cells alike, so the ratios stand; but the reader is told."""
+    frames = make_frames()
+    positions = {piece.id: piece.position for piece in PIECES}
+    late = frames.messages["slice"].astype(str).map(positions) > len(PLAN.cells) * (1 + TIMED // 2)
+    second = frames.messages["round"] == 2
+    frames.messages.loc[late & second, "usec"] *= 2
+    assert [(row.round, row.steady) for row in judge(frames).rounds] == [(1, True), (2, False), (3, True)]
+
+
+# --- what does not count --------------------------------------------------------------------------------------------
+
+
+def spoilt_slice() -> SlicePlan:
+    """A timed slice of Lua in the second round."""
+    return next(p for p in PIECES if p.round == 2 and p.cell == "lua" and not p.warmup)
+
+
+def test_an_invalid_slice_is_left_out_and_its_reason_told() -> None:
+    """One slice less in every figure, and the run is not valid."""
+    bad = spoilt_slice()
+    found = judge(make_frames(invalid={bad.id: "SIPp: 3 of 20 calls failed"}))
+    lua = found.cells["lua"]
+    assert not found.valid
+    assert (lua.slices_valid, lua.slices_invalid) == (ROUNDS * TIMED - 1, 1)
+    assert lua.reasons == (f"{bad.id}: SIPp: 3 of 20 calls failed",)
+    assert lua.pooled.sum == timed_messages("lua", but=bad.id)["usec"].sum()
+    assert lua.pooled.cnt == (ROUNDS * TIMED - 1) * CALLS * 2
+
+
+def test_a_valid_repeat_makes_the_run_valid_and_the_reason_stays() -> None:
+    """The plan is fulfilled; that it took two attempts is no secret."""
+    bad = spoilt_slice()
+    repeat = again(bad, position=99)
+    found = judge(make_frames([*PIECES, repeat], invalid={bad.id: "SIPp: exit code 1"}))
+    lua = found.cells["lua"]
+    assert found.valid
+    assert (lua.slices_valid, lua.slices_invalid, lua.slices_repeated) == (ROUNDS * TIMED, 0, 1)
+    assert lua.reasons == (f"{bad.id}: SIPp: exit code 1",)
+    assert lua.legs["challenge"].count == ROUNDS * TIMED * CALLS
+
+
+def test_an_invalid_warm_up_slice_is_told_but_changes_nothing(sound: Summary) -> None:
+    """It is run in order to be left out."""
+    cold = next(p for p in PIECES if p.warmup and p.cell == "lua")
+    found = judge(make_frames(invalid={cold.id: "kernel: stolen"}))
+    assert found.valid
+    assert found.cells["lua"] == replace(sound.cells["lua"], reasons=(f"{cold.id}: kernel: stolen",))
+
+
+def test_slices_of_an_unproven_start_do_not_count() -> None:
+    """Whoever answered in that round may not have been Lua."""
+    found = judge(make_frames(unproven={(3, "lua"): "engine proof: no marker"}))
+    lua = found.cells["lua"]
+    assert not found.valid
+    assert lua.reasons == ("start of round 3: engine proof: no marker",)
+    assert lua.slices_invalid == TIMED
+    assert comparison(found, "lua", "challenge").n_rounds == ROUNDS - 1
+    assert comparison(found, "native-aa", "challenge").n_rounds == ROUNDS
+
+
+def test_a_cell_without_any_valid_slice_is_broken() -> None:
+    """Its figures and ratios are null, never 0."""
+    found = judge(make_frames(unproven={(number, "lua"): "engine proof: no marker" for number in (1, 2, 3)}))
+    lua = found.cells["lua"]
+    assert found.broken == {"lua": "start of round 1: engine proof: no marker"}
+    assert lua.legs["challenge"].count == 0
+    assert lua.legs["challenge"].mean_usec is None
+    assert lua.registration_usec is None
+    assert lua.cpu_usec_per_registration is None
+    row = comparison(found, "lua", "registration")
+    assert (row.ratio, row.ci_low, row.mde, row.n_rounds) == (None, None, None, 0)
+
+
+def test_bindings_that_nobody_counted_make_a_complete_run_invalid() -> None:
+    """A check that was not made is not a check passed."""
+    frames = make_frames()
+    frames.starts.loc[(frames.starts["round"] == 1) & (frames.starts["cell"] == "lua"), "bindings"] = pd.NA
+    found = judge(frames)
+    assert not found.valid
+    assert found.cells["lua"].reasons == ("start of round 1: MySQL: bindings in location not counted",)
+
+
+def test_a_start_without_a_record_proves_nothing() -> None:
+    """Its slices do not count either."""
+    frames = make_frames()
+    known = frames.starts[~((frames.starts["round"] == 2) & (frames.starts["cell"] == "native"))]
+    found = judge(replace(frames, starts=known))
+    assert not found.valid
+    assert found.cells["native"].reasons == ("start of round 2: this start has no record",)
+
+
+def test_an_interrupted_run_is_never_valid_but_shows_what_it_has() -> None:
+    """Two rounds of three, the second without its last slice."""
+    pieces = [piece for piece in PIECES if piece.round < 3][:-1]
+    found = judge(make_frames(pieces), complete=False)
+    assert not found.valid
+    assert found.notes == ("the run was not sealed as complete: it was interrupted, or has failed",)
+    assert found.cells["lua"].slices_missing == TIMED
+    assert found.cells["native-aa"].slices_missing == TIMED + 1
+    assert found.cells["lua"].reasons == ()
+    assert comparison(found, "lua", "challenge").n_rounds == 2
+
+
+def test_a_run_that_ended_before_its_first_slice_has_a_summary() -> None:
+    """Nothing is known, nothing is 0, and nothing breaks."""
+    frames = make_frames()
+    empty = Frames(frames.messages[:0], frames.slices[:0], frames.starts[:0])
+    found = judge(empty, complete=False)
+    assert not found.valid
+    assert found.broken == {}
+    assert found.cells["native"].legs["challenge"].mean_usec is None
+    assert {row.n_rounds for row in found.comparisons} == {0}
+
+
+def test_a_retransmission_is_counted_and_pooled_but_no_figure_of_its_leg() -> None:
+    """A declared tolerance may let one pass: its time is that of a request which had its answer already."""
+    frames = make_frames()
+    extra = messages_of(spoilt_slice())[:1].assign(retransmission=True, usec=99_999)
+    messages = pd.concat([frames.messages, extra], ignore_index=True)
+    lua = judge(replace(frames, messages=messages)).cells["lua"]
+    assert lua.retransmissions == 1
+    assert lua.legs["challenge"].count == ROUNDS * TIMED * CALLS
+    assert (lua.legs["challenge"].max_usec or 0) < 99_999
+    assert (lua.pooled.cnt, lua.pooled.max) == (2 * ROUNDS * TIMED * CALLS + 1, 99_999)
+
+
+def test_what_the_machine_could_not_tell_is_said_and_null() -> None:
+    """Latency stands without CPU time and steal, so the run is valid."""
+    frames = make_frames()
+    frames.slices["cpu_usec"] = pd.Series([pd.NA] * len(frames.slices), dtype="Int64")
+    frames.slices["steal_usec"] = frames.slices["cpu_usec"]
+    found = judge(frames)
+    assert found.valid
+    assert found.cells["lua"].cpu_usec_per_registration is None
+    assert found.notes == (
+        "not measured on this machine: CPU time of Kamailio's container",
+        "not measured on this machine: steal on Kamailio's CPUs",
+    )
+
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+def make_run(results: Path, ended: str = "complete") -> Path:
+    """A real results folder of the plan, with its frames: Lua costs twice as much."""
+    run = testing.run(results, PLAN, testing.slices(PLAN, {"lua": 2.0}), ended=ended)
+    frames.write(run)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that was sealed at its planned end."""
+    return make_run(tmp_path)
+
+
+def test_the_file_has_every_field_that_other_programs_rely_on(run: Path) -> None:
+    """The contract of summary.json, name by name."""
+    summary.write(run)
+    found = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert found["schema_version"] == 1
+    assert found["experiment"] == PLAN.experiment
+    assert found["valid"] is True
+    assert found["broken"] == {}
+    assert list(found["cells"]) == ["native", "lua", "python3", "native-aa"]
+    cell = found["cells"]["lua"]
+    assert cell["engine"] == "lua"
+    assert cell["kamailio"] == "6.0.1"
+    assert cell["reasons"] == []
+    assert {"retransmissions", "cpu_usec_per_registration", "slices_valid", "slices_invalid"} < cell.keys()
+    figures = {"count", "mean_usec", "median_usec", "p10_usec", "p95_usec", "p99_usec", "max_usec"}
+    assert {leg: set(of) for leg, of in cell["legs"].items()} == {"challenge": figures, "authenticated": figures}
+    assert cell["pooled"].keys() == {"cnt", "sum", "min", "max", "avg"}
+    fields = {"cell", "baseline", "leg", "ratio", "ci_low", "ci_high", "mde", "n_rounds"}
+    assert all(fields < row.keys() for row in found["comparisons"])
+    assert found["comparisons"][0]["ratio"] == pytest.approx(2.0, rel=0.1)
+
+
+def test_what_was_written_is_read_back(run: Path) -> None:
+    """`report` shows what `run` has shown."""
+    written = summary.write(run)
+    assert summary.read(run) == written
+
+
+@pytest.mark.parametrize("ended", ["interrupted", "failed"])
+def test_only_a_run_sealed_at_its_planned_end_can_be_valid(tmp_path: Path, ended: str) -> None:
+    """However complete its slices are."""
+    assert not summary.write(make_run(tmp_path, ended)).valid
+
+
+def test_a_run_without_a_seal_is_incomplete(run: Path) -> None:
+    """Killed before it could say how it ended."""
+    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    (run / "status.json").write_text(json.dumps({**status, "status": "started", "ended": None}), encoding="utf-8")
+    assert not summary.write(run).valid
+
+
+def test_a_summary_of_another_version_is_refused_with_the_remedy(run: Path) -> None:
+    """It is derived: the evidence makes a new one."""
+    store.dump(replace(summary.write(run), schema_version=99), run / "summary.json")
+    with pytest.raises(BadInputError, match="schema version 99, 1 expected") as caught:
+        summary.read(run)
+    assert "lab frames" in caught.value.remedy
+
+
+def test_a_run_without_a_summary_is_named(tmp_path: Path) -> None:
+    """The error names the file."""
+    with pytest.raises(BadInputError, match="missing"):
+        summary.read(tmp_path)
