@@ -3,7 +3,7 @@
 import fcntl
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lab.errors import SetupError
@@ -17,7 +17,7 @@ def claim(cpus: Iterable[int], run: str, folder: Path = FOLDER) -> Iterator[None
     """Hold these CPUs for a run; SetupError naming the other run when one is taken."""
     with ExitStack() as stack:
         folder.mkdir(exist_ok=True)
-        if folder.stat().st_mode & 0o777 != 0o777:
+        with suppress(PermissionError):  # another user made it, and opened it to all
             folder.chmod(0o777)
         for cpu in sorted(cpus):
             path = folder / f"cpu{cpu}"

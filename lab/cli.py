@@ -1,19 +1,25 @@
 """Parse, call, print, exit code: the only module that prints or exits."""
 
 import argparse
+import errno
 import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lab.errors import Exit, LabError
+from lab.errors import Exit, LabError, SetupError
 from lab.model import Plan
+
+if TYPE_CHECKING:
+    from lab.summary import Summary
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -34,30 +40,44 @@ def entry() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    errors = Console(stderr=True, highlight=False)
     # Files that we write are mounted into containers, whose users are not us.
     os.umask(0o022)
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
-    except LabError as error:
-        errors.print(f"lab: {error}", markup=False, style="bold red", soft_wrap=True)
-        if error.detail:
-            errors.print(error.detail, markup=False, soft_wrap=True)
-        if error.remedy:
-            errors.print(f"lab: what helps: {error.remedy}", markup=False, soft_wrap=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        errors.print("lab: interrupted; everything that was started is gone again", markup=False)
-        return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (| head): nothing is wrong, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  (whatever it is, it has an exit code of its own)
+        return _explain(error, Console(stderr=True, highlight=False))
+
+
+def _explain(error: BaseException, console: Console) -> int:
+    """Say what happened and what helps; return the exit code that it has."""
+    if isinstance(error, KeyboardInterrupt):
+        console.print("lab: interrupted; everything that was started is gone again", markup=False)
+        return Exit.INTERRUPTED
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        error = SetupError(str(error), remedy="make room, or name another folder by --results")
+    if not isinstance(error, LabError):
+        console.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
+        console.print("lab: this is a defect of the lab: please report it with the lines above", markup=False)
+        return Exit.DEFECT
+    if error.detail:
+        console.print(error.detail, markup=False, soft_wrap=True)
+    console.print(f"lab: {error}", markup=False, style="bold red", soft_wrap=True)
+    if error.remedy:
+        console.print(f"lab: what helps: {error.remedy}", markup=False, soft_wrap=True)
+    return error.exit_code
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """The first one ends the run in order; a second must not stop the taking down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -70,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], text: str, example: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name,
             help=text,
@@ -95,15 +117,24 @@ def _parser() -> argparse.ArgumentParser:
     results(doctor)
     as_json(doctor)
 
-    images = add("images", _images, "build the images that are missing, and list them", "  lab images\n  lab images --list")
+    images = add(
+        "images", _images, "build the images that are missing, and list them", "  lab images\n  lab images --list"
+    )
     images.add_argument("--list", action="store_true", help="only list, build nothing")
     source(images)
     as_json(images)
 
-    add("up", _up, "raise the testbed by hand (compose.yaml)", "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp")
+    add(
+        "up",
+        _up,
+        "raise the testbed by hand (compose.yaml)",
+        "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp",
+    )
     add("down", _down, "take down the testbed that was raised by hand", "  lab down")
 
-    run = add("run", _run, "run an experiment", "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi")
+    run = add(
+        "run", _run, "run an experiment", "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi"
+    )
     run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
     results(run)
     source(run)
@@ -113,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     frames.add_argument("run", metavar="RUN")
     results(frames)
 
-    report = add("report", _report, "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells")
+    report = add(
+        "report", _report, "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells"
+    )
     report.add_argument("run", metavar="RUN")
     results(report)
     as_json(report)
@@ -128,7 +161,9 @@ def _doctor(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         for check in checks:
-            print(f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.value}{check.advice and '  -> ' + check.advice}")
+            print(
+                f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.value}{check.advice and '  -> ' + check.advice}"
+            )
     return Exit.OK if all(check.ok for check in checks) else Exit.SETUP
 
 
@@ -145,7 +180,11 @@ def _images(options: argparse.Namespace) -> int:
         print(json.dumps([{"tag": recipe.tag, "image": built and asdict(built)} for recipe, built in rows], indent=1))
     else:
         for recipe, built in rows:
-            print(f"{recipe.tag:28} {built.size_bytes / 1e6:4.0f} MB  {built.version}" if built else f"{recipe.tag:28} missing, or out of date: lab images")
+            print(
+                f"{recipe.tag:28} {built.size_bytes / 1e6:4.0f} MB  {built.version}"
+                if built
+                else f"{recipe.tag:28} missing, or out of date: lab images"
+            )
     return Exit.OK
 
 

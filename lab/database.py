@@ -8,6 +8,7 @@ from typing import Any
 
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
+from mysql.connector.pooling import PooledMySQLConnection
 
 from lab.errors import TestbedError
 
@@ -16,12 +17,13 @@ BAKED_SUBSCRIBERS = 10
 DOMAIN = "127.0.0.1"
 USER = "lab"
 _BATCH = 5000
+SLOW_REMEDY = "its last log lines are above; is the disk full, or the machine overloaded?"
 
 
 class Database:
     """A connection of the driver. Every method is one round trip or a few."""
 
-    def __init__(self, connection: MySQLConnectionAbstract) -> None:
+    def __init__(self, connection: PooledMySQLConnection | MySQLConnectionAbstract) -> None:
         """Use `connect`."""
         self._connection = connection
 
@@ -34,7 +36,7 @@ class Database:
         """Make test0 to test<count - 1> the template's subscribers; the baked ones stay. password = name."""
         rows = [_subscriber(f"test{number}") for number in range(BAKED_SUBSCRIBERS, count)]
         columns = "username, domain, password, ha1, ha1b"
-        statement = f"INSERT INTO {TEMPLATE}.subscriber ({columns}) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608
+        statement = f"INSERT INTO {TEMPLATE}.subscriber ({columns}) VALUES (%s, %s, %s, %s, %s)"
         with self._connection.cursor() as cursor:
             for start in range(0, len(rows), _BATCH):
                 cursor.executemany(statement, rows[start : start + _BATCH])
@@ -85,22 +87,27 @@ def name_of(cell: str) -> str:
 @contextmanager
 def connect(port: int, password: str, *, alive: Callable[[], bool], patience_seconds: float = 30) -> Iterator[Database]:
     """Connect as soon as a query is answered; TestbedError when MySQL died or stays silent for too long."""
-    deadline = time.monotonic() + patience_seconds
+    connection = _wait(port, password, alive, time.monotonic() + patience_seconds)
+    try:
+        yield Database(connection)
+    finally:
+        connection.close()
+
+
+def _wait(
+    port: int, password: str, alive: Callable[[], bool], deadline: float
+) -> PooledMySQLConnection | MySQLConnectionAbstract:
     while True:
         try:
             connection = mysql.connector.connect(
                 host="127.0.0.1", port=port, user=USER, password=password, connection_timeout=2
             )
-            database = Database(connection)  # type: ignore[arg-type]
-            database.version()
-            break
+            Database(connection).version()
         except mysql.connector.Error as error:
             if not alive():
                 raise TestbedError("MySQL died while starting") from error
             if time.monotonic() > deadline:
-                raise TestbedError(f"MySQL did not answer a query within {patience_seconds:.0f} s: {error}") from error
+                raise TestbedError(f"MySQL answers no query: {error}", remedy=SLOW_REMEDY) from error
             time.sleep(0.05)  # between two questions, not instead of one
-    try:
-        yield database
-    finally:
-        connection.close()
+        else:
+            return connection

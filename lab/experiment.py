@@ -5,10 +5,11 @@ import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
+from pydantic_core import ErrorDetails
 
 from lab.errors import BadInputError
 from lab.model import Limits
@@ -100,7 +101,9 @@ def read(path: Path) -> Experiment:
         raw = tomllib.loads(text)
     except FileNotFoundError as error:
         known = ", ".join(sorted(str(p) for p in Path("experiments").glob("*.toml")))
-        raise BadInputError(f"{path}: no such experiment file", remedy=f"there are: {known}" if known else "") from error
+        raise BadInputError(
+            f"{path}: no such experiment file", remedy=f"there are: {known}" if known else ""
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -113,7 +116,7 @@ def read(path: Path) -> Experiment:
     return Experiment(keys, path, text)
 
 
-def _explain(path: Path, text: str, error: Any) -> BadInputError:
+def _explain(path: Path, text: str, error: ErrorDetails) -> BadInputError:
     location = tuple(str(part) for part in error["loc"] if isinstance(part, int) or part in _known_words(error, text))
     key = location[0] if location else str(error["loc"][0])
     if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
@@ -127,7 +130,7 @@ def _explain(path: Path, text: str, error: Any) -> BadInputError:
     return _fault(path, text, location or (key,), error["msg"][0].lower() + error["msg"][1:] + shown)
 
 
-def _known_words(error: Any, text: str) -> set[str]:
+def _known_words(error: ErrorDetails, text: str) -> set[str]:
     """Those parts of pydantic's location that stand in the file (it adds names of union members)."""
     return {part for part in error["loc"] if isinstance(part, str) and re.search(rf"\b{re.escape(part)}\b", text)}
 

@@ -103,7 +103,9 @@ def _engine(_: Path) -> Check:
 def _compose(_: Path) -> Check:
     version = compose_version()
     ok = _numbers(version) >= COMPOSE_MINIMUM
-    return Check("Compose", version or "absent", ok=ok, advice="" if ok else f"2.26 or later is needed: {ENGINE_REMEDY}")
+    return Check(
+        "Compose", version or "absent", ok=ok, advice="" if ok else f"2.26 or later is needed: {ENGINE_REMEDY}"
+    )
 
 
 def _buildx(_: Path) -> Check:
@@ -129,7 +131,9 @@ def _disk(folder: Path) -> Check:
         folder = folder.absolute().parent
     free = shutil.disk_usage(folder).free
     ok = free >= DISK_MINIMUM_BYTES
-    advice = "" if ok else f"{DISK_MINIMUM_BYTES / 2**30:.0f} GiB are needed: make room, or name another folder by --results"
+    advice = (
+        "" if ok else f"{DISK_MINIMUM_BYTES / 2**30:.0f} GiB are needed: make room, or name another folder by --results"
+    )
     return Check("disk for results", f"{free / 2**30:.1f} GiB", ok=ok, advice=advice)
 
 

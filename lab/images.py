@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound
+from docker.models.containers import Container
 
 from lab import process, versions
 from lab.errors import BadInputError
@@ -243,7 +244,7 @@ class Workshop:
             )
 
 
-def _read(container: "docker.models.containers.Container", path: str) -> str:
+def _read(container: Container, path: str) -> str:
     stream, _ = container.get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         file = archive.extractfile(archive.getmembers()[0])

@@ -31,7 +31,9 @@ def make(experiment: Experiment, *, engines: Sequence[str], kamailio: str, scena
     if len(set(names)) != len(names):
         raise experiment.fault("engines", f"cells are not distinct: {', '.join(names)}")
     if keys.baseline not in names:
-        raise experiment.fault("baseline", f"{keys.baseline!r} is no cell of this experiment", f"cells: {', '.join(names)}")
+        raise experiment.fault(
+            "baseline", f"{keys.baseline!r} is no cell of this experiment", f"cells: {', '.join(names)}"
+        )
     baseline = cells[names.index(keys.baseline)]
     cells = (*cells, replace(baseline, name=baseline.name + AA_SUFFIX))
     calls = max(1, round(keys.rate_per_s * keys.slice_seconds))
@@ -95,9 +97,7 @@ def _cells(experiment: Experiment, kamailio: str) -> tuple[Cell, ...]:
     )
 
 
-def _round(
-    number: int, cells: tuple[Cell, ...], experiment: Experiment, calls: int, order: random.Random
-) -> RoundPlan:
+def _round(number: int, cells: tuple[Cell, ...], experiment: Experiment, calls: int, order: random.Random) -> RoundPlan:
     """Blocks in which every cell has one slice, in random order: neighbours in time are what is compared."""
     keys = experiment.keys
     slices: list[SlicePlan] = []

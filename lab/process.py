@@ -14,7 +14,7 @@ def ignore(_line: str) -> None:
     """Listen to nothing."""
 
 
-def run(
+def run(  # noqa: PLR0913
     command: Sequence[str],
     *,
     what: str,

@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -32,12 +33,14 @@ class RunProgress:
         )
         self._task = self._bar.add_task("starting", total=self._total, left="")
 
-    def __enter__(self) -> "RunProgress":
+    def __enter__(self) -> Self:
         """Start drawing, or begin counting."""
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave a clean line."""
         self._bar.stop()
 
@@ -61,7 +64,9 @@ class RunProgress:
         self._bar.update(self._task, completed=self._done, description=line, left=self._left())
         if not self._console.is_terminal and time.monotonic() - self._said > QUIET_SECONDS:
             self._said = time.monotonic()
-            self._console.print(f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(
+                f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True
+            )
 
     def _left(self) -> str:
         if not self._done:

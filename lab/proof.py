@@ -12,9 +12,9 @@ from lab.sampling import parse_processes, sections
 
 NATIVE = "native"
 
-# Runs inside Kamailio's container. Kamailio itself prints the configuration, with the arguments of the very process that
-# runs: includes are in it and what is switched off is not. (It ends with a parse error at the end of the file all the
-# same, hence the `|| true`; and it does not flush what it prints, hence stdbuf.)
+# Runs inside Kamailio's container. Kamailio itself prints the configuration, with the arguments of the very process
+# that runs: includes are in it and what is switched off is not. (It reports a parse error at the end of the file all
+# the same, hence the `|| true`; and it does not flush what it prints, hence stdbuf.)
 SCRIPT = """
 set -e
 echo '== modules'; kamcmd core.modules

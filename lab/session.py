@@ -118,6 +118,7 @@ class Session:
     def _first_log(self, station: Station, folder: Path) -> None:
         """The log before the first slice, with the probe's line: it is written after the reply has left."""
         log = override.log_of(station.cell.name)
+        size = 0
         for _ in range(PATIENCE):
             size = self.holder.fetch(log, 0, [], folder)
             if latency.MARKER.encode() in (folder / load.LOG_NAME).read_bytes():
@@ -161,7 +162,7 @@ class Session:
 
     def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
         """After a flush the database must hold one binding for each subscriber that registered."""
-        calls = {cell: 0 for cell in starts}
+        calls = dict.fromkeys(starts, 0)
         for piece in planned.slices:
             calls[piece.cell] = max(calls[piece.cell], piece.calls)
         for name, start in starts.items():

@@ -4,9 +4,9 @@ import io
 import json
 import tarfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from docker.errors import APIError
 
@@ -19,7 +19,21 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 READY_SECONDS = 15
-_READY = f"n=0; until kamcmd core.uptime >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt {READY_SECONDS * 20} ] || exit 1; sleep 0.05; done"
+# Asks until there is an answer; the pause is between two questions.
+_READY = f"""
+n=0
+until kamcmd core.uptime >/dev/null 2>&1; do
+  n=$((n + 1)); [ $n -lt {READY_SECONDS * 20} ] || exit 1
+  sleep 0.05
+done
+"""
+# $1: log, $2: offset, $3: name of the part, $4: folder of the other files ($5...)
+_FETCH = """
+set -e
+log=$1 offset=$2 name=$3 folder=$4; shift 4
+mkdir -p part && tail -c +$((offset + 1)) "$log" >part/"$name"
+tar --ignore-failed-read -cf - -C "$PWD/part" "$name" $([ $# -eq 0 ] || echo -C "$folder") "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +53,10 @@ class Answer:
 def ask(container: "Container", command: list[str]) -> Answer:
     """Run a command in a container; -1 when the container is not running."""
     try:
-        result = container.exec_run(command, demux=True)
+        code, output = container.exec_run(command, demux=True)
     except APIError as error:
         return Answer(-1, b"", str(error).encode())
-    out, err = result.output
-    code = result.exit_code
+    out, err = cast("tuple[bytes | None, bytes | None]", output)  # the stubs do not know what demux does
     return Answer(-1 if code is None else int(code), out or b"", err or b"")
 
 
@@ -70,11 +83,9 @@ class Holder:
         return int(answer.text) if answer.code == 0 else 0
 
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
-        """Copy the log's part since `offset` (as kamailio.log) and those other files that exist; return the part's size."""
-        part = f"/tmp/part/{load.LOG_NAME}"
-        more = ' -C "$0" "$@"' if others else ""
-        script = f"mkdir -p /tmp/part && tail -c +{offset + 1} {log} > {part} && tar --ignore-failed-read -cf - -C /tmp/part {load.LOG_NAME}{more}"
-        answer = ask(self._container, ["sh", "-c", script, override.VOLUME, *others])
+        """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
+        arguments = [log, str(offset), load.LOG_NAME, override.VOLUME, *others]
+        answer = ask(self._container, ["sh", "-c", _FETCH, "fetch", *arguments])
         if answer.code != 0:
             raise TestbedError(f"the logs cannot be read: {answer.err.decode(errors='replace').strip()}")
         with tarfile.open(fileobj=io.BytesIO(answer.out)) as archive:
@@ -125,20 +136,14 @@ class Station:
 
     def sample_before(self, database: Database, cpus: tuple[int, ...]) -> Sample:
         """First edge of a slice: the expensive questions first, the clocks last."""
-        inside = self._inside()
-        aborted = database.aborted()
-        steal = sampling.steal_ticks(cpus)
-        throttled = self.cgroup.throttled()
-        cpu = self.cgroup.cpu_usec()
-        return _sample(inside, cpu, throttled, steal, aborted, time.monotonic_ns(), time.time_ns())
+        inside, aborted = self._inside(), database.aborted()
+        outside = sampling.outside(self.cgroup, cpus)
+        return _sample(inside, outside, aborted)
 
     def sample_after(self, database: Database, cpus: tuple[int, ...]) -> Sample:
         """Last edge of a slice: the clocks first, the expensive questions last."""
-        monotonic, wall = time.monotonic_ns(), time.time_ns()
-        cpu = self.cgroup.cpu_usec()
-        throttled = self.cgroup.throttled()
-        steal = sampling.steal_ticks(cpus)
-        return _sample(self._inside(), cpu, throttled, steal, database.aborted(), monotonic, wall)
+        outside = sampling.outside(self.cgroup, cpus)
+        return _sample(self._inside(), outside, database.aborted())
 
     def fire(self, plan: Plan, piece: SlicePlan) -> Answer:
         """Send one slice's traffic and wait for its end."""
@@ -163,25 +168,10 @@ class Station:
         return sampling.parse(answer.text)
 
 
-def _sample(
-    inside: sampling.Inside,
-    cpu_usec: int | None,
-    throttled: int | None,
-    steal: int | None,
-    aborted: int,
-    monotonic_nsec: int,
-    wall_nsec: int,
-) -> Sample:
-    return Sample(
-        monotonic_nsec=monotonic_nsec,
-        wall_nsec=wall_nsec,
-        cpu_usec=cpu_usec,
-        throttled=throttled,
-        statistics=inside.statistics,
-        processes=inside.processes,
-        workers=inside.workers,
-        udp_rcvbuf_errors=inside.udp_rcvbuf_errors,
-        socket_drops=inside.socket_drops,
-        steal_ticks=steal,
-        mysql_aborted=aborted,
-    )
+def _sample(inside: sampling.Inside, outside: sampling.Outside, mysql_aborted: int) -> Sample:
+    return Sample(**_fields(inside), **_fields(outside), mysql_aborted=mysql_aborted)
+
+
+def _fields(value: sampling.Inside | sampling.Outside) -> dict[str, Any]:
+    """Fields by name; what they hold stays as it is."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +18,10 @@ from lab.errors import BadInputError, SetupError
 SCHEMA_VERSION = 1
 LATEST = "latest"
 T = TypeVar("T")
+_adapters: dict[type, TypeAdapter[Any]] = {}
 
 
-def dump(value: Any, path: Path) -> None:
+def dump(value: object, path: Path) -> None:
     """Write a model value as JSON, whole or not at all."""
     write_atomically(path, _adapter(type(value)).dump_json(value, indent=1) + b"\n")
 
@@ -29,7 +29,7 @@ def dump(value: Any, path: Path) -> None:
 def load(kind: type[T], path: Path) -> T:
     """Read back what `dump` wrote; a file that does not fit is named with the first fault."""
     try:
-        value: T = _adapter(kind).validate_json(path.read_bytes())
+        value = _adapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing: this is no complete dataset") from error
     except ValidationError as error:
@@ -39,9 +39,11 @@ def load(kind: type[T], path: Path) -> T:
     return value
 
 
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Making one takes longer than using it, so each is made once."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -76,7 +78,9 @@ class Run:
             run.evidence.mkdir()
             run._status("started", ended_at=None, ended=None)
         except OSError as error:
-            raise SetupError(f"{results}: cannot write results: {error}", remedy="give another folder: --results") from error
+            raise SetupError(
+                f"{results}: cannot write results: {error}", remedy="give another folder: --results"
+            ) from error
         return run
 
     @contextmanager

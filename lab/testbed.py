@@ -8,13 +8,15 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import docker
 from docker.errors import APIError, NotFound
+from docker.models.containers import Container
 
 from lab import database, override, process, versions
 from lab.cores import Layout
@@ -25,6 +27,8 @@ from lab.station import Holder, Station, allowed
 
 LABEL_RUN = "lab.run"
 _LAST_LINES = 30
+
+Thing = TypeVar("Thing")
 
 
 class Testbed:
@@ -68,15 +72,15 @@ class Testbed:
             self._compose("up", "--detach", "--no-deps", "mysql", "log-holder", what="starting MySQL")
             try:
                 mysql = self._container("mysql")
-                port = int(mysql.ports["3306/tcp"][0]["HostPort"])
+                port = _port(mysql)
 
                 def alive() -> bool:
                     mysql.reload()
                     return bool(mysql.status == "running")
 
                 connection = stack.enter_context(database.connect(port, password, alive=alive))
-            except (LabError, KeyError, IndexError, TypeError) as error:
-                raise TestbedError(str(error) or "MySQL has no port", detail=self._last_lines("mysql")) from error
+            except LabError as error:
+                raise TestbedError(str(error), detail=self._last_lines("mysql"), remedy=error.remedy) from error
             yield connection, Holder(self._container("log-holder"))
 
     @contextmanager
@@ -138,7 +142,7 @@ class Testbed:
             environment=self._environment,
         )
 
-    def _container(self, service: str) -> "docker.models.containers.Container":
+    def _container(self, service: str) -> Container:
         labels = [f"{LABEL_RUN}={self.run}", f"com.docker.compose.service={service}"]
         found = self.client.containers.list(all=True, filters={"label": labels})
         if not found:
@@ -160,19 +164,27 @@ class Testbed:
         remove_all(self.client, self.run)
 
 
+def _port(mysql: Container) -> int:
+    """Where on 127.0.0.1 the engine has published MySQL."""
+    published = mysql.ports.get("3306/tcp")
+    if not published:
+        raise TestbedError("MySQL's port is not published: it died, or the engine has no free port")
+    return int(published[0]["HostPort"])
+
+
 def remove_all(client: docker.DockerClient, run: str) -> None:
     """Remove every container, network and volume of a run, and nothing else. Safe to call twice."""
-    label = {"label": f"{LABEL_RUN}={run}"}
+    label: dict[str, str | list[str] | bool] = {"label": f"{LABEL_RUN}={run}"}
     while containers := client.containers.list(all=True, filters=label):
         _each(containers, lambda container: container.remove(force=True, v=True))
     _each(client.networks.list(filters=label), lambda network: network.remove())
     _each(client.volumes.list(filters=label), lambda volume: volume.remove(force=True))
 
 
-def _each(things: list[object], remove: Callable[[object], None]) -> None:
+def _each(things: Sequence[Thing], remove: Callable[[Thing], None]) -> None:
     """Remove all at once; what is gone already is no error."""
 
-    def one(thing: object) -> None:
+    def one(thing: Thing) -> None:
         with suppress(NotFound):
             remove(thing)
 

@@ -197,6 +197,16 @@ def test_known_effects_come_back_in_the_right_leg(sound: Summary) -> None:
     assert comparison(sound, "native-aa", "registration").ratio == pytest.approx(1.0, rel=0.05)
 
 
+def test_a_round_without_both_legs_has_no_registration_to_compare() -> None:
+    """Half a registration must not pass for a cheap one."""
+    made = make_frames()
+    half = (made.messages["round"] == 2) & (made.messages["cell"] == "lua")
+    kept = made.messages[~(half & (made.messages["leg"] == "authenticated"))]
+    found = judge(replace(made, messages=kept))
+    rounds = {leg: comparison(found, "lua", leg).n_rounds for leg in ("challenge", "authenticated", "registration")}
+    assert rounds == {"challenge": ROUNDS, "authenticated": ROUNDS - 1, "registration": ROUNDS - 1}
+
+
 def test_holm_counts_the_engines_and_not_the_aa_cell(sound: Summary) -> None:
     """Two hypotheses a leg: the A/A cell is a check of the lab, none of the experiment."""
     rows = {name: comparison(sound, name, "challenge") for name in ("lua", "python3", "native-aa")}
