@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -254,9 +255,10 @@ def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write((folder / "summary.json").read_text(encoding="utf-8"))
     else:
-        colour = sys.stdout.isatty()
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         plan = store.load(Plan, folder / "evidence" / "plan.json")
-        print(terminal.render(view.build(summary, plan, folder), colour=colour))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(terminal.render(view.build(summary, plan, folder), width=width, colour=colour), end="")
     return Exit.OK if summary.valid else Exit.INVALID
 
 

@@ -1,5 +1,6 @@
 """Which role gets which CPUs: pure, from the list that the kernel allows us."""
 
+import re
 from dataclasses import dataclass
 
 from lab.model import Role
@@ -39,11 +40,14 @@ def shared(allowed: tuple[int, ...]) -> Layout:
 
 
 def parse_list(text: str) -> tuple[int, ...]:
-    """'0-2,5' -> (0, 1, 2, 5)."""
+    """'0-2,5' -> (0, 1, 2, 5). ValueError where it is no such list: as a cpuset, an empty one would mean every CPU."""
     found: set[int] = set()
     for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
+        bounds = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
+        cpus = range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1) if bounds else ()
+        if not cpus:
+            raise ValueError("a list of CPUs such as 0-2,5")
+        found.update(cpus)
     return tuple(sorted(found))
 
 

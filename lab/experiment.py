@@ -7,17 +7,31 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 from pydantic_core import ErrorDetails
 
+from lab import cores
 from lab.errors import BadInputError
 from lab.model import Limits
 
+
+def _cpu_list(text: str) -> str:
+    cores.parse_list(text)
+    return text
+
+
+def _routing(text: str) -> str:
+    if Path(text).name in {"", ".."}:  # the run's own copy is called by that name
+        raise ValueError("a routing of ours, or the path of a folder by its name,")
+    return text
+
+
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1)]
-CpuList = Annotated[str, Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+CpuList = Annotated[str, AfterValidator(_cpu_list)]
+Routing = Annotated[str, AfterValidator(_routing)]
 _STRICT = ConfigDict(extra="forbid")
 _DEFAULT = Limits()
 
@@ -52,10 +66,10 @@ class Keys:
     baseline: str
     rounds: Positive
     slices: Positive
-    slice_seconds: Annotated[float, Field(gt=0, le=600)]
+    slice_seconds: Annotated[float, Field(gt=0, le=600, strict=True)]
     rate_per_s: Positive
     kamailio: str = ""
-    routing: str | list[str] = "parity"
+    routing: Routing | Annotated[list[Routing], Field(min_length=1)] = "parity"
     configuration: str = ""
     scenario: str = "register"
     warmup_slices: Count = 1
@@ -65,6 +79,18 @@ class Keys:
     seed: Count = 1
     cpus: Literal["auto", "shared"] | CpuLists = "auto"
     limits: LimitKeys = Field(default_factory=LimitKeys)
+
+
+_TABLES = {"limits": LimitKeys, "cpus": CpuLists}
+_KEYS = {f.name for owner in (Keys, *_TABLES.values()) for f in fields(owner)}
+_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
+_MISSING = {"missing", "missing_argument"}
+_WORDS = {  # where pydantic's would not help
+    "dataclass_type": "a table",
+    "too_short": "a list with something in it",
+    "string_pattern_mismatch": "a word of small letters, digits and '-'",
+    "string_too_long": "a shorter word",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,36 +137,50 @@ def read(path: Path) -> Experiment:
     try:
         keys = TypeAdapter(Keys).validate_python(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _explain(path, text, first) from error
+        raise _explain(path, text, error.errors()) from error
     return Experiment(keys, path, text)
 
 
-def _explain(path: Path, text: str, error: ErrorDetails) -> BadInputError:
-    location = tuple(str(part) for part in error["loc"] if isinstance(part, int) or part in _known_words(error, text))
-    key = location[0] if location else str(error["loc"][0])
-    if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = [f.name for owner in (Keys, LimitKeys, CpuLists) for f in fields(owner)]
+def _explain(path: Path, text: str, errors: list[ErrorDetails]) -> BadInputError:
+    """Of several faults the one that says most.
+
+    A misspelt key comes before the missing one that it was meant to be, a key of a table before the table.
+    """
+    first = min(errors, key=lambda error: (error["type"] not in _UNKNOWN, -len(_location(error))))
+    location = _location(first)
+    if first["type"] in _UNKNOWN:
+        known = [f.name for f in fields(_TABLES.get(location[0], Keys) if len(location) > 1 else Keys)]
         near = difflib.get_close_matches(location[-1], known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(f.name for f in fields(Keys))}"
+        remedy = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return _fault(path, text, location, "unknown key", remedy)
-    if error["type"] in {"missing", "missing_argument"}:
-        return BadInputError(f"{path}: key '{error['loc'][-1]}' is missing", remedy="see docs/experiments.md")
-    shown = f", not {error['input']!r}"
-    return _fault(path, text, location or (key,), error["msg"][0].lower() + error["msg"][1:] + shown)
+    if first["type"] in _MISSING:
+        return BadInputError(f"{path}: key '{'.'.join(location)}' is missing", remedy="see docs/experiments.md")
+    # Where a key may be one thing or another, pydantic has a fault for either.
+    wanted = " or ".join(dict.fromkeys(_wanted(error) for error in errors if _location(error) == location))
+    return _fault(path, text, location, f"{wanted[0].lower()}{wanted[1:]} expected, not {first['input']!r}")
 
 
-def _known_words(error: ErrorDetails, text: str) -> set[str]:
-    """Those parts of pydantic's location that stand in the file (it adds names of union members)."""
-    return {part for part in error["loc"] if isinstance(part, str) and re.search(rf"\b{re.escape(part)}\b", text)}
+def _location(error: ErrorDetails) -> tuple[str, ...]:
+    """Keys and list places of pydantic's location, without its names for what a key may be."""
+    misspelt = error["loc"][-1] if error["type"] in _UNKNOWN else None
+    return tuple(str(part) for part in error["loc"] if isinstance(part, int) or part in {misspelt, *_KEYS})
+
+
+def _wanted(error: ErrorDetails) -> str:
+    return _WORDS.get(error["type"], error["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
 
 
 def _fault(path: Path, text: str, location: tuple[str, ...], problem: str, remedy: str = "") -> BadInputError:
-    names = [part for part in location if not part.isdigit()]
-    line = 0
-    for number, content in enumerate(text.splitlines(), start=1):
-        if names and re.match(rf"\s*\[?{re.escape(names[-1])}\b", content):
-            line = number
-            break
+    line = _line(text, [part for part in location if not part.isdigit()])
     where = f"{path}:{line}" if line else str(path)
     return BadInputError(f"{where}: {'.'.join(location)}: {problem}", remedy=remedy)
+
+
+def _line(text: str, names: list[str]) -> int:
+    """Number of the line where a key stands, looked for from its table on; of the table where it has no own; or 0."""
+    found = 0
+    lines = text.splitlines()
+    for name in names:
+        rest = enumerate(lines[found:], start=found + 1)
+        found = next((number for number, line in rest if re.match(rf"\s*\[?{re.escape(name)}\b", line)), found)
+    return found

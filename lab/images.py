@@ -171,7 +171,7 @@ class Workshop:
             version = _read(container, "/usr/share/kemi-lab/version")
             packages = _read(container, "/usr/share/kemi-lab/packages.tsv")
         finally:
-            container.remove()
+            container.remove(v=True)
         pairs = (line.split("\t") for line in packages.splitlines())
         return Built(recipe.tag, str(image.id), int(image.attrs["Size"]), version.strip(), {p[0]: p[1] for p in pairs})
 

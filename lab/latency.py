@@ -2,7 +2,7 @@
 
 Seen on Kamailio 6.0.1 with `latency_cfg_log=2` and `log_prefix="|$mt|$hdr(CSeq)|$ci|"` (here cut in two):
 
-     7(31) INFO: |1|2 REGISTER|r01-s003-lua-17-12@lab|
+     7(31) INFO: |1|2 REGISTER|1.3-17|
     <core> [core/receive.c:533]: receive_msg(): request-route executed in: 380 usec
 
 lab.frames reads the same declaration, column by column instead of line by line.
@@ -35,7 +35,7 @@ ERROR_LEVELS = ("ALERT", "BUG", "CRITICAL", "ERROR", "")
 _ERROR = re.compile(rf"\d\(\d+\) (?:{'|'.join(ERROR_LEVELS)}): ")
 
 
-def tally(log: bytes | Iterable[bytes], slice_id: str, legs: tuple[LegRule, ...]) -> Tally:
+def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule, ...]) -> Tally:
     """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones."""
     leg_of = {(rule.method, rule.cseq): rule.leg for rule in legs}
     messages, usec_sum = Counter[Leg](), Counter[Leg]()
@@ -52,7 +52,7 @@ def tally(log: bytes | Iterable[bytes], slice_id: str, legs: tuple[LegRule, ...]
                 errors.append(line)
             continue
         call_id, method, cseq = found["call_id"], found["method"], int(found["cseq"])
-        if not call_id.startswith(call_id_prefix(slice_id)):
+        if not call_id.startswith(call_id_prefix):
             foreign += 1
         elif (call_id, cseq, method) in seen:
             retransmissions += 1
@@ -87,11 +87,6 @@ def broken(line: str, *, whole: bool) -> bool:
     Two workers that wrote into each other, a prefix that another script has set, a full disk: none may pass unseen.
     """
     return MARKER in line or not whole
-
-
-def call_id_prefix(slice_id: str) -> str:
-    """How SIPp begins every Call-ID of a slice."""
-    return f"{slice_id}-"
 
 
 def decode(raw: bytes) -> str:

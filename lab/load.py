@@ -10,7 +10,6 @@ from lab.override import VOLUME
 
 TARGET = "127.0.0.1:5060"
 LOCAL_PORT = 5070
-CALL_LIMIT = 10000  # far above what a valid slice ever has open; SIPp silently sheds beyond it
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 
 LOG_NAME = "kamailio.log"
@@ -23,18 +22,27 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
     statistics, errors = files(piece)
     return [
-        *_sipp(plan.scenario.name, piece.id),
-        *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s), "-m", str(piece.calls), "-l", str(CALL_LIMIT)),
+        *_sipp(plan.scenario.name, piece.call_id_prefix),
+        *(
+            "-inf",
+            "/scenarios/users.csv",
+            "-r",
+            str(piece.rate_per_s),
+            "-m",
+            str(piece.calls),
+            "-l",
+            str(call_limit(piece)),
+        ),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 
 
-def probe(start_id: str, cell: str) -> list[str]:
+def probe(cell: str) -> list[str]:
     """SIPp for the engine proof: one OPTIONS, whose reply must carry the script's marker."""
     return [
-        *_sipp("probe", f"{start_id}-probe"),
+        *_sipp("probe", "probe-"),
         *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", "5s", "-timeout_error"),
     ]
 
@@ -50,19 +58,30 @@ def marker(log: str) -> str:
     return found[1] if found else ""
 
 
+def call_limit(piece: SlicePlan) -> int:
+    """More than there are calls: SIPp silently sheds what would go beyond its limit."""
+    return piece.calls + 1
+
+
 def files(piece: SlicePlan) -> dict[str, str]:
     """Files of a slice in the log volume, and what they are called in its folder. No errors, no error file."""
     return {f"{piece.id}.{STATISTICS_NAME}": STATISTICS_NAME, f"{piece.id}.{ERRORS_NAME}": ERRORS_NAME}
 
 
-def outcome(statistics: Path, exit_code: int) -> SippOutcome:
-    """The last row of SIPp's statistics (`;` between fields), in which (C) columns are cumulative."""
-    with statistics.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter=";") if row.get("TotalCallCreated")]
+def outcome(piece: SlicePlan, statistics: Path, exit_code: int, said: str = "") -> SippOutcome:
+    """The last row of SIPp's statistics (`;` between fields), in which (C) columns are cumulative.
+
+    Its elapsed times are cut to seconds; its points in time have a third part, in seconds and their fraction.
+    """
+    try:
+        with statistics.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file, delimiter=";") if None not in row.values()]  # whole ones
+    except FileNotFoundError:
+        rows = []
     if not rows:
-        raise TestbedError(f"{statistics}: SIPp wrote no statistics (exit code {exit_code})")
+        remedy = "SIPp's own words are above: look at the scenario"
+        raise TestbedError(f"SIPp wrote no statistics (exit code {exit_code})", detail=said, remedy=remedy)
     last = rows[-1]
-    elapsed = _milliseconds(last["ElapsedTime(C)"])
     return SippOutcome(
         exit_code=exit_code,
         created=int(last["TotalCallCreated"]),
@@ -73,8 +92,8 @@ def outcome(statistics: Path, exit_code: int) -> SippOutcome:
         out_of_call=int(last["OutOfCallMsgs(C)"]),
         retransmissions=int(last["Retransmissions(C)"]),
         peak_calls=max(int(row["CurrentCall"]) for row in rows),
-        call_limit=CALL_LIMIT,
-        elapsed_msec=elapsed,
+        call_limit=call_limit(piece),
+        elapsed_msec=round((_seconds(last["CurrentTime"]) - _seconds(last["StartTime"])) * 1000),
         rate_per_s=float(last["CallRate(C)"]),
     )
 
@@ -88,14 +107,10 @@ def users(count: int, domain: str) -> str:
 def _sipp(scenario: str, call_id: str) -> list[str]:
     return [
         *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(LOCAL_PORT), "-nostdin"),
-        *("-sf", f"/scenarios/{scenario}.xml", "-cid_str", f"{call_id}-%u-%p@lab"),
+        *("-sf", f"/scenarios/{scenario}.xml", "-cid_str", f"{call_id}%u"),
     ]
 
 
-def _milliseconds(text: str) -> int:
-    """'00:00:02:512000' or '00:00:02.512' -> 2512: hours, minutes, seconds and their fraction."""
-    found = re.fullmatch(r"(\d+):(\d+):(\d+)(?:[:.](\d+))?", text)
-    if found is None:
-        raise TestbedError(f"SIPp's statistics: {text!r} is no elapsed time")
-    hours, minutes, seconds, fraction = found.groups()
-    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int((fraction or "0").ljust(3, "0")[:3])
+def _seconds(moment: str) -> float:
+    """A date, a time of day, and the same as seconds, with tabs between."""
+    return float(moment.rpartition("\t")[2])

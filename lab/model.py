@@ -83,9 +83,14 @@ class SlicePlan:
 
     @property
     def id(self) -> str:
-        """Unique in a run, sorts by time; the Call-IDs of the slice begin with it."""
+        """Unique in a run; sorts by time."""
         again = "" if self.attempt == 1 else f"-again{self.attempt - 1}"
         return f"r{self.round:02d}-s{self.position:03d}-{self.cell}{again}"
+
+    @property
+    def call_id_prefix(self) -> str:
+        """How every Call-ID of the slice begins. Short, so that a latency line fits in 128 bytes (decision 0003)."""
+        return f"{self.round}.{self.position}-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,7 @@ class StartRecord:
     processes: dict[int, str]
     cpus_asked: dict[str, str]  # role -> CPUs, in the kernel's list form
     cpus_allowed: dict[str, str]  # the same, read back from the kernel
-    bindings: int | None = None  # rows in location after the flush at the end of the round
+    exit_code: int | None = None  # of Kamailio, ended in order when the round was over
+    bindings: int | None = None  # rows in location after that
     bindings_expected: int | None = None
     reasons: tuple[str, ...] = field(default=())

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from lab.errors import BadInputError
 from lab.experiment import Experiment
-from lab.model import Cell, Leg, LegRule, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import MEASURED_LEGS, Cell, Leg, LegRule, Plan, RoundPlan, Scenario, SlicePlan
 
 AA_SUFFIX = "-aa"
 
@@ -28,14 +29,13 @@ def make(experiment: Experiment, *, engines: Sequence[str], kamailio: str, scena
             raise experiment.fault("engines", problem, f"there are: {', '.join(engines)}")
     cells = _cells(experiment, kamailio)
     names = [cell.name for cell in cells]
-    if len(set(names)) != len(names):
-        raise experiment.fault("engines", f"cells are not distinct: {', '.join(names)}")
     if keys.baseline not in names:
         raise experiment.fault(
             "baseline", f"{keys.baseline!r} is no cell of this experiment", f"cells: {', '.join(names)}"
         )
     baseline = cells[names.index(keys.baseline)]
     cells = (*cells, replace(baseline, name=baseline.name + AA_SUFFIX))
+    _check_names(experiment, [cell.name for cell in cells])
     calls = max(1, round(keys.rate_per_s * keys.slice_seconds))
     order = random.Random(keys.seed)  # noqa: S311  (an order of slices, no secret)
     draft = Plan(
@@ -80,6 +80,9 @@ def read_scenario(path: Path) -> Scenario:
         raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
     except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/experiments.md") from error
+    absent = [leg.value for leg in MEASURED_LEGS if leg not in {rule.leg for rule in legs}]
+    if absent:
+        raise BadInputError(f"{sidecar}: [legs] lacks {', '.join(absent)}", remedy="see docs/experiments.md")
     return Scenario(path.stem, legs)
 
 
@@ -95,6 +98,16 @@ def _cells(experiment: Experiment, kamailio: str) -> tuple[Cell, ...]:
         for routing in routings
         for engine in experiment.keys.engines
     )
+
+
+def _check_names(experiment: Experiment, names: Sequence[str]) -> None:
+    """A cell's name is part of the names of its services, its database and its files."""
+    if len(set(names)) != len(names):
+        raise experiment.fault("engines", f"cells are not distinct: {', '.join(names)}")
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9-]+", name):
+            remedy = "where routing is a list, call its folders by small letters, digits and '-'"
+            raise experiment.fault("routing", f"no cell can be called {name!r}", remedy)
 
 
 def _round(number: int, cells: tuple[Cell, ...], experiment: Experiment, calls: int, order: random.Random) -> RoundPlan:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 READY_SECONDS = 15
+STOP_SECONDS = 10
 # Asks until there is an answer; the pause is between two questions.
 _READY = f"""
 n=0
@@ -48,6 +49,11 @@ class Answer:
     def text(self) -> str:
         """Standard output as text."""
         return self.out.decode(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        """The end of all that it said."""
+        return (self.out[-2000:] + self.err[-2000:]).decode(errors="replace").strip()
 
 
 def ask(container: "Container", command: list[str]) -> Answer:
@@ -128,11 +134,10 @@ class Station:
         """Docker's description of the container, as evidence."""
         return json.dumps(self.kamailio.attrs, indent=1).encode()
 
-    def flush(self) -> None:
-        """Have usrloc write its bindings back to the database now, and wait for it."""
-        answer = ask(self.kamailio, ["kamcmd", "ul.flush"])
-        if answer.code != 0:
-            raise TestbedError(f"cell {self.cell.name}: usrloc cannot be flushed: {answer.text.strip()}")
+    def stop(self) -> int:
+        """End Kamailio in order, so that it writes its bindings back; its exit code."""
+        self.kamailio.stop(timeout=STOP_SECONDS)
+        return int(self.kamailio.wait()["StatusCode"])
 
     def sample_before(self, database: Database, cpus: tuple[int, ...]) -> Sample:
         """First edge of a slice: the expensive questions first, the clocks last."""

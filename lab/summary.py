@@ -107,7 +107,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         baseline=plan.baseline,
         aa_cell=aa_cell,
         cells=cells,
-        broken={name: cell.reasons[0] for name, cell in cells.items() if cell.reasons and not cell.pooled.cnt},
+        broken={cell.name: why for cell in plan.cells if (why := _broken(cell.name, starts, _of(slices, cell)))},
         comparisons=tuple(figures.comparisons(first, list(cells), plan.baseline, aa_cell)),
         rounds=tuple(figures.steadiness(timed, first, planned.number) for planned in plan.rounds),
         notes=tuple(_notes(slices, complete=complete)),
@@ -137,10 +137,10 @@ def _cell(
 ) -> CellSummary:
     """`slices` are all of the cell's, `messages` only those that count."""
     legs = figures.legs(figures.first_transmissions(messages))
-    timed = slices[~slices["warmup"].astype(bool)]
-    planned = sum(piece.cell == cell.name and not piece.warmup for number in plan.rounds for piece in number.slices)
-    begun = int((timed["attempt"] == 1).sum())
-    valid = int(timed["valid"].sum())
+    planned = sum(piece.cell == cell.name for number in plan.rounds for piece in number.slices)
+    begun = int((slices["attempt"] == 1).sum())
+    valid = int(slices["valid"].sum())
+    timed = slices["valid"] & ~slices["warmup"].astype(bool)
     return CellSummary(
         engine=cell.engine,
         kamailio=cell.kamailio,
@@ -148,12 +148,12 @@ def _cell(
         legs=legs,
         registration_usec=figures.registration_usec(legs),
         retransmissions=int(messages["retransmission"].sum()),
-        cpu_usec_per_registration=figures.cpu_usec_per_registration(timed[timed["valid"]]),
+        cpu_usec_per_registration=figures.cpu_usec_per_registration(slices[timed]),
         pooled=pooled(messages["usec"].tolist()),
         slices_valid=valid,
         slices_invalid=begun - valid,
         slices_missing=planned - begun,
-        slices_repeated=len(timed) - begun,
+        slices_repeated=len(slices) - begun,
         reasons=tuple(_reasons(cell.name, starts, slices)),
     )
 
@@ -162,11 +162,20 @@ def _whole(cell: CellSummary) -> bool:
     return not cell.slices_invalid and not cell.slices_missing
 
 
+def _broken(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> str:
+    """Why nothing of a cell counts; empty where something does, or where nothing was tried yet."""
+    timed = slices[~slices["warmup"].astype(bool)]
+    if timed["valid"].any():
+        return ""
+    reasons = list(_reasons(cell, starts, timed))
+    return f"none of its {len(timed)} timed slices is valid; {reasons[0]}" if reasons else ""
+
+
 def _reasons(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> Iterator[str]:
     """Every failed check: of starts, and of slices, those that were run again included."""
     for (number, name), reason in starts.items():
         if name == cell and reason:
-            yield f"start of round {number}: {reason}"
+            yield f"start r{number:02d}-{name}: {reason}"
     for row in _rows(slices, "slice", "reasons"):
         if row["reasons"]:
             yield f"{row['slice']}: {row['reasons']}"

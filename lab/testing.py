@@ -59,7 +59,7 @@ def slice_log(plan: SlicePlan, *, factor: float = 1.0) -> bytes:
         for rule in SCENARIO.legs:
             median, spread = COST[rule.leg]
             usec = round(median * factor * chance.lognormvariate(0, spread))
-            call_id = f"{latency.call_id_prefix(plan.id)}{call}-12@lab"
+            call_id = f"{plan.call_id_prefix}{call}"
             lines.append(latency_line(call_id, usec, cseq=rule.cseq, worker=chance.choice(WORKERS)))
     return b"".join(lines)
 
@@ -103,7 +103,7 @@ def plan(  # noqa: PLR0913  (a test names the one thing that it is about)
 
 def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecord:
     """The record of a slice that logged `log`, everything else being as it should."""
-    tally = latency.tally(log.splitlines(keepends=True), plan.id, SCENARIO.legs)
+    tally = latency.tally(log.splitlines(keepends=True), plan.call_id_prefix, SCENARIO.legs)
     nsec = plan.calls * _SECOND // plan.rate_per_s
     start = (plan.round * 100 + plan.position) * 2 * nsec
     usec = sum(tally.usec_sum.values())

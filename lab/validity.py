@@ -36,7 +36,7 @@ def judge(record: SliceRecord, limits: Limits) -> tuple[str, ...]:
 
 def judge_start(start: StartRecord) -> tuple[str, ...]:
     """The engine proof of one fresh start and, once its round has ended, its bindings."""
-    return (*_engine(start), *_pinning(start), *_bindings(start))
+    return (*_engine(start), *_pinning(start), *_end(start), *_bindings(start))
 
 
 def _sipp(record: SliceRecord, limits: Limits) -> Iterator[str]:
@@ -193,6 +193,11 @@ def _pinning(start: StartRecord) -> Iterator[str]:
         for got in lists:
             if parse_list(got) != parse_list(asked):
                 yield f"kernel: {role} may run on CPUs {got}, {asked} asked"
+
+
+def _end(start: StartRecord) -> Iterator[str]:
+    if start.exit_code:
+        yield f"Kamailio: ended with exit code {start.exit_code}"
 
 
 def _bindings(start: StartRecord) -> Iterator[str]:

@@ -75,7 +75,7 @@ MESSAGES = Table(
         Column("worker_pid", INT, "", "Kamailio process that wrote the line, as its container numbers it"),
         Column("method", WORD, "", "SIP method of the request"),
         Column("cseq", INT, "", "number of its CSeq"),
-        Column("call_id", TEXT, "", "its Call-ID; those of the slice begin with the slice's name and `-`"),
+        Column("call_id", TEXT, "", "its Call-ID; those of the slice begin with its round, `.`, its position, `-`"),
         Column(
             "leg", WORD, "", "`challenge`, `authenticated` or `other`, as the scenario declares; `other` when foreign"
         ),
@@ -191,7 +191,8 @@ STARTS = Table(
         Column("processes", INT, "processes", "of Kamailio", lambda r: len(r.processes)),
         Column("cpus_asked", TEXT, "", "CPUs that each role was to have", lambda r: _pairs(r.cpus_asked)),
         Column("cpus_allowed", TEXT, "", "and those that the kernel allows", lambda r: _pairs(r.cpus_allowed)),
-        Column("bindings", INT, "rows", "in `location` after the round's flush", attrgetter("bindings"), null=True),
+        Column("exit_code", INT, "", "of Kamailio, ended in order after the round", attrgetter("exit_code"), null=True),
+        Column("bindings", INT, "rows", "in `location` after that", attrgetter("bindings"), null=True),
         Column("bindings_expected", INT, "rows", "likewise, expected", attrgetter("bindings_expected"), null=True),
     ),
 )

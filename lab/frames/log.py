@@ -56,7 +56,7 @@ class Log:
 def read(path: Path, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) -> Log:
     """All latency lines of a slice's log, in the log's order."""
     lines, malformed = _tokenise(path)
-    own: Bools = np.asarray(pc.starts_with(lines[CALL_ID], latency.call_id_prefix(plan.id)))
+    own: Bools = np.asarray(pc.starts_with(lines[CALL_ID], plan.call_id_prefix))
     leg = _leg(lines, legs, own)
     repeated = _repeated(lines) & own
     same = np.zeros(len(lines), np.int32)  # code of a value that all rows share
@@ -75,7 +75,7 @@ def read(path: Path, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) ->
 
 def _tokenise(path: Path) -> tuple[pa.Table, list[str]]:
     """The latency lines, and those malformed."""
-    table, others = _cut(path)
+    table, malformed = _cut(path)
     columns: dict[str, Any] = {CALL_ID: table[CALL_ID].combine_chunks()}
     whole: Bools = np.asarray(pc.binary_length(columns[CALL_ID])) > 0
     for name in latency.FIELDS.keys() - {CALL_ID}:
@@ -90,22 +90,24 @@ def _tokenise(path: Path) -> tuple[pa.Table, list[str]]:
     lines = pa.table([columns[name] for name in LINE.names], schema=LINE)
     if not whole.all():
         odd = table.filter(pa.array(~whole)).to_pydict()
-        others += map(latency.DELIMITER.join, zip(*odd.values(), strict=True))
+        texts = map(latency.DELIMITER.join, zip(*odd.values(), strict=True))
+        malformed += [text for text in texts if latency.broken(text, whole=True)]
         lines = lines.filter(pa.array(whole)).combine_chunks()
-    return lines, [line for line in others if latency.broken(line, whole=True)] + _torn_end(path)
+    return lines, malformed + _torn_end(path)
 
 
 def _cut(path: Path) -> tuple[pa.Table, list[str]]:
-    """Rows of lines with a latency line's number of delimiters, and all other lines."""
-    others: list[str] = []
+    """Rows of all lines with a latency line's number of delimiters, and what is malformed among the others."""
+    malformed: list[str] = []
 
     def put_aside(row: csv.InvalidRow) -> Literal["skip"]:
-        others.append(row.text)
+        if latency.broken(row.text, whole=True):
+            malformed.append(row.text)
         return "skip"
 
     types = {name: pa.string() if name == CALL_ID else WORD for name in latency.FIELDS}
     if not path.stat().st_size:  # to pyarrow, an error
-        return pa.schema(types.items()).empty_table(), others
+        return pa.schema(types.items()).empty_table(), malformed
     with _utf8(path) as text:
         try:
             table = csv.read_csv(
@@ -114,11 +116,11 @@ def _cut(path: Path) -> tuple[pa.Table, list[str]]:
                 parse_options=csv.ParseOptions(
                     delimiter=latency.DELIMITER, quote_char=False, double_quote=False, invalid_row_handler=put_aside
                 ),
-                convert_options=csv.ConvertOptions(column_types=types, check_utf8=False, null_values=[]),
+                convert_options=csv.ConvertOptions(column_types=types, check_utf8=False),
             )
         except pa.ArrowInvalid as error:  # a line longer than a block
             raise BadInputError(f"{path}: cannot be read as a log: {error}") from error
-    return table.unify_dictionaries(), others
+    return table, malformed
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from lab.model import Plan
 from lab.summary import FILE, CellSummary, Summary
 
 ABSENT = "-"
-MOST_REASONS = 20
+MOST_REASONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _verdict(summary: Summary) -> str:
     missing = sum(cell.slices_missing for cell in summary.cells.values())
     parts = [f"{_count(bad, 'planned slice')} invalid"] if bad else []
     parts += [f"{missing} not run"] if missing else []
-    return "INVALID: " + (", ".join(parts) or "see the remarks") + "; figures are of the valid slices alone"
+    return "INVALID: " + (", ".join(parts) or "see the remarks") + "; figures are of valid slices"
 
 
 def _cell(name: str, summary: Summary) -> CellView:
@@ -147,10 +147,11 @@ def _whole(cell: CellSummary) -> LegLine:
 def _facts(cell: CellSummary) -> Iterator[str]:
     cpu = _usec(cell.cpu_usec_per_registration)
     yield f"retransmissions: {cell.retransmissions}; CPU time per registration: {cpu} usec"
-    again = f", {cell.slices_repeated} of them after a repeat" if cell.slices_repeated else ""
-    bad = f", {cell.slices_invalid} invalid" if cell.slices_invalid else ""
-    missing = f", {cell.slices_missing} not run" if cell.slices_missing else ""
-    yield f"timed slices: {cell.slices_valid} valid{again}{bad}{missing}"
+    parts = [f"{cell.slices_valid} valid"]
+    parts += [f"{cell.slices_invalid} invalid"] if cell.slices_invalid else []
+    parts += [f"{cell.slices_missing} not run"] if cell.slices_missing else []
+    again = f"; {_count(cell.slices_repeated, 'repeat')}" if cell.slices_repeated else ""
+    yield f"slices, warm-up included: {', '.join(parts)}{again}"
     yield f"pooled as in 2018: {_pooled(cell.pooled)}"
 
 
@@ -200,7 +201,7 @@ def _remarks(summary: Summary) -> Iterator[str]:
 
 
 def _failed(summary: Summary) -> Iterator[str]:
-    reasons = [f"{name}: {reason}" for name, cell in summary.cells.items() for reason in cell.reasons]
+    reasons = [reason for cell in summary.cells.values() for reason in cell.reasons]
     yield from reasons[:MOST_REASONS]
     if len(reasons) > MOST_REASONS:
         yield f"and {len(reasons) - MOST_REASONS} more, in {FILE}"

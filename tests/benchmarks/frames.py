@@ -27,6 +27,7 @@ from lab.model import Leg, LegRule, SlicePlan
 LINES = 1_000_000
 RUNS = 9
 GOAL = 1.5
+PLAN = SlicePlan(round=1, position=3, cell="lua", warmup=False, calls=LINES // 2, rate_per_s=1000)
 LEGS = (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2))
 CALLS_UNDER_WAY = 5
 
@@ -64,8 +65,8 @@ def _line(call: int, cseq: int, chance: random.Random) -> bytes:
     worker = chance.randrange(2)
     usec = int(chance.lognormvariate(*((4.2, 0.4) if cseq == 1 else (5.7, 0.3))))
     return (
-        f" {worker + 1}({worker + 7}) INFO: |1|{cseq} REGISTER|r01-s003-lua-{call}-12@lab|<core> [core/receive.c:533]: "
-        f"receive_msg(): request-route executed in: {usec} usec\n"
+        f" {worker + 1}({worker + 7}) INFO: |1|{cseq} REGISTER|{PLAN.call_id_prefix}{call}|"
+        f"<core> [core/receive.c:533]: receive_msg(): request-route executed in: {usec} usec\n"
     ).encode()
 
 
@@ -79,10 +80,9 @@ def main() -> int:
         path, parquet = Path(folder, "kamailio.log"), Path(folder, "messages.parquet")
         write_log(path)
         print(f"{LINES} latency lines, {path.stat().st_size / 1e6:.0f} MB; median of {RUNS} interleaved runs")
-        plan = SlicePlan(round=1, position=3, cell="lua", warmup=False, calls=LINES // 2, rate_per_s=1)
 
         def arrow() -> pa.Table:
-            return log.read(path, plan, "lua", LEGS).messages
+            return log.read(path, PLAN, "lua", LEGS).messages
 
         ways: dict[str, Callable[[], object]] = {
             "mawk, one field": lambda: subprocess.run([mawk, ONE_FIELD, path], check=True, capture_output=True),

@@ -123,7 +123,7 @@ def test_the_report_of_a_sound_run() -> None:
         "  authenticated    3200   310.1     302     250     402     633    4021\n"
         "  registration            362.4\n"
         "  retransmissions: 0; CPU time per registration: 499 usec\n"
-        "  timed slices: 8 valid\n"
+        "  slices, warm-up included: 8 valid\n"
         "  pooled as in 2018: cnt: 6400 sum: 1159680 min: 38 max: 4021 avg: 181.2\n"
         "\n"
         "lua (Kamailio 6.0.1)\n"
@@ -136,7 +136,7 @@ def test_the_report_of_a_sound_run() -> None:
         "  authenticated   1.121  1.091 to 1.152       2.2 %       4     0.031\n"
         "  registration    1.228  1.200 to 1.257       2.2 %       4     0.031\n"
         "  retransmissions: 0; CPU time per registration: 499 usec\n"
-        "  timed slices: 8 valid\n"
+        "  slices, warm-up included: 8 valid\n"
         "  pooled as in 2018: cnt: 6400 sum: 1159680 min: 38 max: 4021 avg: 181.2\n"
         "\n"
         "A/A: native-aa / native, the same engine twice\n"
@@ -171,7 +171,7 @@ def test_in_a_pipe_no_line_is_broken_and_nothing_is_coloured() -> None:
     """So that grep finds a reason whole."""
     reason = "r01-s005-lua: " + "Kamailio: 39 requests received (core.rcv_requests), 40 latency lines; " * 5 + "end"
     shown = show(invalid("lua", reason), width=None)
-    assert f"  lua: {reason}\n" in shown
+    assert f"  {reason}\n" in shown
     assert "\x1b" not in shown
     assert all(line == line.rstrip() for line in shown.splitlines())
 
@@ -186,9 +186,9 @@ def test_colour_is_there_only_when_asked_for() -> None:
 def test_an_invalid_run_says_so_first_and_gives_each_reason() -> None:
     """Verdict above the figures, reasons below them."""
     shown = show(invalid("lua", "r01-s005-lua: SIPp: 3 of 400 calls failed"))
-    assert shown.splitlines()[2] == "INVALID: 1 planned slice invalid; figures are of the valid slices alone"
-    assert "  timed slices: 7 valid, 1 invalid\n" in shown
-    assert "Failed checks\n  lua: r01-s005-lua: SIPp: 3 of 400 calls failed\n" in shown
+    assert shown.splitlines()[2] == "INVALID: 1 planned slice invalid; figures are of valid slices"
+    assert "  slices, warm-up included: 7 valid, 1 invalid\n" in shown
+    assert "Failed checks\n  r01-s005-lua: SIPp: 3 of 400 calls failed\n" in shown
 
 
 def test_a_repeat_is_told_though_the_run_is_valid() -> None:
@@ -196,16 +196,16 @@ def test_a_repeat_is_told_though_the_run_is_valid() -> None:
     again = replace(SUMMARY.cells["lua"], slices_repeated=1, reasons=("r01-s005-lua: SIPp: exit code 1",))
     shown = show(with_cell("lua", again))
     assert "valid: every planned slice\n" in shown
-    assert "  timed slices: 8 valid, 1 of them after a repeat\n" in shown
-    assert "Failed checks\n  lua: r01-s005-lua: SIPp: exit code 1\n" in shown
+    assert "  slices, warm-up included: 8 valid; 1 repeat\n" in shown
+    assert "Failed checks\n  r01-s005-lua: SIPp: exit code 1\n" in shown
 
 
 def test_an_interrupted_run_tells_what_was_not_run() -> None:
     """Neither valid nor full of invalid slices."""
     short = replace(SUMMARY.cells["lua"], slices_valid=5, slices_missing=3)
     shown = show(replace(with_cell("lua", short), valid=False, notes=("the run was interrupted",)))
-    assert "INVALID: 3 not run; figures are of the valid slices alone\n" in shown
-    assert "  timed slices: 5 valid, 3 not run\n" in shown
+    assert "INVALID: 3 not run; figures are of valid slices\n" in shown
+    assert "  slices, warm-up included: 5 valid, 3 not run\n" in shown
     assert "Remarks\n  the run was interrupted\n" in shown
 
 

@@ -22,6 +22,7 @@ from lab.summary import Summary, summarise
 CALLS = 20
 ROUNDS = 3
 TIMED = 4  # slices of a cell in a round, after one to warm up
+PLANNED = TIMED + 1
 # usec; Lua takes twice as long for a challenge, and a fifth longer once there are credentials
 USEC = {
     "native": {"challenge": 50, "authenticated": 300},
@@ -115,7 +116,7 @@ def test_a_run_without_fault_is_valid(sound: Summary) -> None:
     assert sound.broken == {}
     assert sound.notes == ()
     for cell in sound.cells.values():
-        assert (cell.slices_valid, cell.slices_invalid, cell.slices_missing) == (ROUNDS * TIMED, 0, 0)
+        assert (cell.slices_valid, cell.slices_invalid, cell.slices_missing) == (ROUNDS * PLANNED, 0, 0)
         assert cell.reasons == ()
 
 
@@ -240,7 +241,7 @@ def test_an_invalid_slice_is_left_out_and_its_reason_told() -> None:
     found = judge(make_frames(invalid={bad.id: "SIPp: 3 of 20 calls failed"}))
     lua = found.cells["lua"]
     assert not found.valid
-    assert (lua.slices_valid, lua.slices_invalid) == (ROUNDS * TIMED - 1, 1)
+    assert (lua.slices_valid, lua.slices_invalid) == (ROUNDS * PLANNED - 1, 1)
     assert lua.reasons == (f"{bad.id}: SIPp: 3 of 20 calls failed",)
     assert lua.pooled.sum == timed_messages("lua", but=bad.id)["usec"].sum()
     assert lua.pooled.cnt == (ROUNDS * TIMED - 1) * CALLS * 2
@@ -253,17 +254,18 @@ def test_a_valid_repeat_makes_the_run_valid_and_the_reason_stays() -> None:
     found = judge(make_frames([*PIECES, repeat], invalid={bad.id: "SIPp: exit code 1"}))
     lua = found.cells["lua"]
     assert found.valid
-    assert (lua.slices_valid, lua.slices_invalid, lua.slices_repeated) == (ROUNDS * TIMED, 0, 1)
+    assert (lua.slices_valid, lua.slices_invalid, lua.slices_repeated) == (ROUNDS * PLANNED, 0, 1)
     assert lua.reasons == (f"{bad.id}: SIPp: exit code 1",)
     assert lua.legs["challenge"].count == ROUNDS * TIMED * CALLS
 
 
-def test_an_invalid_warm_up_slice_is_told_but_changes_nothing(sound: Summary) -> None:
-    """It is run in order to be left out."""
+def test_an_invalid_warm_up_slice_spoils_the_run_but_no_figure(sound: Summary) -> None:
+    """It is a planned slice like any other; what it measured is left out anyway."""
     cold = next(p for p in PIECES if p.warmup and p.cell == "lua")
     found = judge(make_frames(invalid={cold.id: "kernel: stolen"}))
-    assert found.valid
-    assert found.cells["lua"] == replace(sound.cells["lua"], reasons=(f"{cold.id}: kernel: stolen",))
+    assert not found.valid
+    spoilt = {"slices_valid": ROUNDS * PLANNED - 1, "slices_invalid": 1, "reasons": (f"{cold.id}: kernel: stolen",)}
+    assert found.cells["lua"] == replace(sound.cells["lua"], **spoilt)
 
 
 def test_slices_of_an_unproven_start_do_not_count() -> None:
@@ -271,8 +273,8 @@ def test_slices_of_an_unproven_start_do_not_count() -> None:
     found = judge(make_frames(unproven={(3, "lua"): "engine proof: no marker"}))
     lua = found.cells["lua"]
     assert not found.valid
-    assert lua.reasons == ("start of round 3: engine proof: no marker",)
-    assert lua.slices_invalid == TIMED
+    assert lua.reasons == ("start r03-lua: engine proof: no marker",)
+    assert lua.slices_invalid == PLANNED
     assert comparison(found, "lua", "challenge").n_rounds == ROUNDS - 1
     assert comparison(found, "native-aa", "challenge").n_rounds == ROUNDS
 
@@ -281,7 +283,7 @@ def test_a_cell_without_any_valid_slice_is_broken() -> None:
     """Its figures and ratios are null, never 0."""
     found = judge(make_frames(unproven={(number, "lua"): "engine proof: no marker" for number in (1, 2, 3)}))
     lua = found.cells["lua"]
-    assert found.broken == {"lua": "start of round 1: engine proof: no marker"}
+    assert found.broken == {"lua": "none of its 12 timed slices is valid; start r01-lua: engine proof: no marker"}
     assert lua.legs["challenge"].count == 0
     assert lua.legs["challenge"].mean_usec is None
     assert lua.registration_usec is None
@@ -290,13 +292,21 @@ def test_a_cell_without_any_valid_slice_is_broken() -> None:
     assert (row.ratio, row.ci_low, row.mde, row.n_rounds) == (None, None, None, 0)
 
 
+def test_a_cell_is_not_broken_before_a_timed_slice_was_tried() -> None:
+    """Interrupted after the warm-up, of which one slice was invalid."""
+    pieces = [piece for piece in PIECES if piece.round == 1 and piece.warmup]
+    found = judge(make_frames(pieces, invalid={pieces[1].id: "kernel: stolen"}), complete=False)
+    assert found.broken == {}
+    assert found.cells["lua"].slices_missing == ROUNDS * PLANNED - 1
+
+
 def test_bindings_that_nobody_counted_make_a_complete_run_invalid() -> None:
     """A check that was not made is not a check passed."""
     frames = make_frames()
     frames.starts.loc[(frames.starts["round"] == 1) & (frames.starts["cell"] == "lua"), "bindings"] = pd.NA
     found = judge(frames)
     assert not found.valid
-    assert found.cells["lua"].reasons == ("start of round 1: MySQL: bindings in location not counted",)
+    assert found.cells["lua"].reasons == ("start r01-lua: MySQL: bindings in location not counted",)
 
 
 def test_a_start_without_a_record_proves_nothing() -> None:
@@ -305,7 +315,7 @@ def test_a_start_without_a_record_proves_nothing() -> None:
     known = frames.starts[~((frames.starts["round"] == 2) & (frames.starts["cell"] == "native"))]
     found = judge(replace(frames, starts=known))
     assert not found.valid
-    assert found.cells["native"].reasons == ("start of round 2: this start has no record",)
+    assert found.cells["native"].reasons == ("start r02-native: this start has no record",)
 
 
 def test_an_interrupted_run_is_never_valid_but_shows_what_it_has() -> None:
@@ -314,8 +324,8 @@ def test_an_interrupted_run_is_never_valid_but_shows_what_it_has() -> None:
     found = judge(make_frames(pieces), complete=False)
     assert not found.valid
     assert found.notes == ("the run was not sealed as complete: it was interrupted, or has failed",)
-    assert found.cells["lua"].slices_missing == TIMED
-    assert found.cells["native-aa"].slices_missing == TIMED + 1
+    assert found.cells["lua"].slices_missing == PLANNED
+    assert found.cells["native-aa"].slices_missing == PLANNED + 1
     assert found.cells["lua"].reasons == ()
     assert comparison(found, "lua", "challenge").n_rounds == 2
 

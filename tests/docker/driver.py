@@ -1,0 +1,163 @@
+"""The lab's console script as a user has it: a process with exit code, output, and a results folder."""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from lab import testbed
+from lab.versions import ROOT
+
+DATA = Path(__file__).parent / "data"
+SCRIPT = Path(sys.executable).with_name("lab")
+PATIENCE_SECONDS = 120  # for a line that comes after a few seconds on an idle machine
+
+
+def toml(content: dict[str, Any]) -> str:
+    """A TOML file of plain values and tables; JSON writes both kinds of plain values as TOML does."""
+    plain = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    tables = {key: value for key, value in content.items() if isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in plain.items()]
+    for name, table in tables.items():
+        lines += [f"\n[{name}]\n", toml(table)]
+    return "".join(lines)
+
+
+@dataclass
+class Running:
+    """A run that is going on."""
+
+    process: subprocess.Popen[str]
+    lab: "Lab"
+    said: list[str] = field(default_factory=list)
+    _lines: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
+    _out: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Read both outputs, so that neither blocks."""
+        self._readers = [threading.Thread(target=read) for read in (self._hear, self._keep)]
+        for reader in self._readers:
+            reader.start()
+
+    def wait_for(self, pattern: str) -> str:
+        """The next line on standard error that matches."""
+        while True:
+            line = self._lines.get(timeout=PATIENCE_SECONDS)
+            assert line is not None, f"ended without a line {pattern!r}:\n{self.error}"
+            if re.search(pattern, line):
+                return line
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait for the end; the exit code."""
+        code = self.process.wait(timeout=PATIENCE_SECONDS)
+        for reader in self._readers:
+            reader.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+        return code
+
+    @property
+    def error(self) -> str:
+        """Standard error so far."""
+        return "".join(self.said)
+
+    @property
+    def output(self) -> str:
+        """Standard output so far."""
+        return "".join(self._out)
+
+    def _hear(self) -> None:
+        for line in self.process.stderr or ():
+            self.said.append(line)
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _keep(self) -> None:
+        self._out.extend(self.process.stdout or ())
+
+
+@dataclass
+class Lab:
+    """The console script and where it works."""
+
+    folder: Path
+    client: docker.DockerClient
+    environment: dict[str, str]
+
+    @classmethod
+    @contextmanager
+    def at(cls, folder: Path, client: docker.DockerClient) -> Iterator["Lab"]:
+        """A folder for results, experiments and claims; at the end nothing of its runs is left on the engine.
+
+        Claims of CPUs lie in TMPDIR: the tests neither wait for a measurement on this machine nor stand in its way.
+        """
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        lab = cls(folder, client, {**os.environ, "TMPDIR": str(temporary)})
+        try:
+            yield lab
+        finally:
+            for run in lab.runs():
+                testbed.remove_all(client, run.name)
+
+    @property
+    def results(self) -> Path:
+        """Where runs lie."""
+        return self.folder / "results"
+
+    def runs(self) -> list[Path]:
+        """Folders of runs, oldest first."""
+        return sorted(path.parent for path in self.results.glob("*/evidence") if not path.parent.is_symlink())
+
+    def experiment(self, **changes: object) -> Path:
+        """The small experiment with some keys changed; None takes one out."""
+        keys = {**tomllib.loads((DATA / "small.toml").read_text()), **changes}
+        path = self.folder / f"{keys['name']}.toml"
+        path.write_text(toml({key: value for key, value in keys.items() if value is not None}))
+        return path
+
+    def begin(self, *arguments: str | Path) -> Running:
+        """Start a command; results go to our folder."""
+        process = subprocess.Popen(
+            [SCRIPT, *arguments, "--results", self.results],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            cwd=ROOT,
+        )
+        return Running(process, self)
+
+    def __call__(self, *arguments: str | Path) -> Running:
+        """Run a command to its end."""
+        running = self.begin(*arguments)
+        running.end()
+        return running
+
+    def left(self) -> list[str]:
+        """What the engine still has of our runs: containers, networks, volumes."""
+        found: list[str] = []
+        for run in self.runs():
+            label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
+            found += [f"container {one.name}" for one in self.client.containers.list(all=True, filters=label)]
+            found += [f"network {one.name}" for one in self.client.networks.list(filters=label)]
+            found += [f"volume {one.name}" for one in self.client.volumes.list(filters=label)]
+        return found

@@ -1,0 +1,176 @@
+"""One slice of traffic: what SIPp is told, and what its statistics file says afterwards."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import load, testing
+from lab.errors import Exit, TestbedError
+from lab.latency import tally
+from lab.model import Leg, SippOutcome, SlicePlan
+from lab.override import VOLUME
+
+RECORDED = Path(__file__).parent / "data" / "sipp.csv"  # SIPp 3.7.3: 600 calls at 400 a second
+PLAN = testing.plan(calls=600, rate_per_s=400)
+PIECE = PLAN.rounds[0].slices[4]
+
+
+def told(command: list[str]) -> dict[str, str]:
+    """Options of a command line with what follows each; '' for a switch."""
+    pairs = zip(command, [*command[1:], "-"], strict=True)
+    return {option: "" if value.startswith("-") else value for option, value in pairs if option.startswith("-")}
+
+
+def of_calls(calls: int, rate_per_s: int) -> SlicePlan:
+    """A slice of another size."""
+    return replace(PIECE, calls=calls, rate_per_s=rate_per_s)
+
+
+def test_sipp_sends_what_the_slice_plans() -> None:
+    """So many calls, at that rate, of the plan's scenario and the run's users."""
+    command = load.command(PLAN, PIECE)
+    asked = told(command)
+    assert command[:2] == ["sipp", "127.0.0.1:5060"]
+    assert (asked["-r"], asked["-m"]) == ("400", "600")
+    assert (asked["-sf"], asked["-inf"]) == ("/scenarios/register.xml", "/scenarios/users.csv")
+
+
+def test_a_call_tells_its_slice_apart() -> None:
+    """By the beginning of its Call-ID, which is how Kamailio's log is counted."""
+    prefix, counter = told(load.command(PLAN, PIECE))["-cid_str"].split("%")
+    assert counter == "u"  # SIPp's number of the call
+    log = [testing.latency_line(f"{prefix}1", 50), testing.latency_line(f"{prefix}2", 50)]
+    assert tally(log, PIECE.call_id_prefix, testing.SCENARIO.legs).messages[Leg.CHALLENGE] == 2
+    prefixes = [piece.call_id_prefix for planned in PLAN.rounds for piece in planned.slices]
+    assert not [(one, two) for one in prefixes for two in prefixes if one != two and one.startswith(two)]
+
+
+def test_no_call_is_shed() -> None:
+    """SIPp silently drops what goes beyond its limit of calls at once, which is 3 seconds' worth unless told."""
+    assert int(told(load.command(PLAN, PIECE))["-l"]) > PIECE.calls
+
+
+@pytest.mark.parametrize(("calls", "rate_per_s", "planned"), [(600, 400, 1.5), (1, 1000, 0.001), (60000, 100, 600)])
+def test_sipp_gives_up_only_after_the_planned_time(calls: int, rate_per_s: int, planned: float) -> None:
+    """A while later, and then with an exit code that says so."""
+    asked = told(load.command(PLAN, of_calls(calls, rate_per_s)))
+    assert planned + 5 < float(asked["-timeout"].removesuffix("s")) < planned + 30
+    assert "-timeout_error" in asked
+
+
+def test_sipp_writes_into_the_log_volume() -> None:
+    """Every second, and under names that no other slice has; each file has its name in the slice's folder."""
+    asked = told(load.command(PLAN, PIECE))
+    written = [asked["-stf"], asked["-error_file"]]
+    assert written == [f"{VOLUME}/{name}" for name in load.files(PIECE)]
+    assert list(load.files(PIECE).values()) == ["sipp.csv", "sipp-errors.log"]
+    assert asked["-fd"] == "1"
+    assert not set(load.files(PIECE)) & set(load.files(PLAN.rounds[0].slices[5]))
+
+
+def test_nothing_is_traced_in_a_timed_slice() -> None:
+    """Traces of messages take the generator's time; nor does SIPp wait for a keyboard."""
+    asked = told(load.command(PLAN, PIECE))
+    assert {option for option in asked if option.startswith("-trace")} == {"-trace_stat", "-trace_err"}
+    assert "-nostdin" in asked
+
+
+def test_the_probe_is_one_request_of_no_slice() -> None:
+    """Its log is the cell's own, so that no cell is proven by another's answer."""
+    asked = told(load.probe("lua"))
+    assert (asked["-sf"], asked["-m"]) == ("/scenarios/probe.xml", "1")
+    assert asked["-log_file"] == load.probe_log("lua") != load.probe_log("native")
+    assert not [piece for piece in PLAN.rounds[0].slices if asked["-cid_str"].startswith(piece.call_id_prefix)]
+
+
+@pytest.mark.parametrize(
+    ("log", "engine"),
+    [
+        ("engine python3\n", "python3"),
+        ("2026-11-23 08:59:23\nengine lua\n", "lua"),
+        ("", ""),
+        ("engine \n", ""),
+        ("my engine lua says hello\n", ""),
+    ],
+)
+def test_the_marker_is_what_the_scenario_logged(log: str, engine: str) -> None:
+    """On a line of its own; without one there is none."""
+    assert load.marker(log) == engine
+
+
+def test_the_outcome_of_a_real_slice() -> None:
+    """Recorded: no call failed, and the achieved rate is a little below the offered one."""
+    assert load.outcome(of_calls(600, 400), RECORDED, 0) == SippOutcome(
+        exit_code=0,
+        created=600,
+        successful=600,
+        failed=0,
+        unexpected=0,
+        dead_calls=0,
+        out_of_call=0,
+        retransmissions=0,
+        peak_calls=0,
+        call_limit=601,
+        elapsed_msec=1505,
+        rate_per_s=398.671,
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("TotalCallCreated", "created"),
+        ("SuccessfulCall(C)", "successful"),
+        ("FailedCall(C)", "failed"),
+        ("FailedUnexpectedMessage(C)", "unexpected"),
+        ("DeadCallMsgs(C)", "dead_calls"),
+        ("OutOfCallMsgs(C)", "out_of_call"),
+        ("Retransmissions(C)", "retransmissions"),
+    ],
+)
+def test_each_count_is_its_cumulative_column(tmp_path: Path, column: str, field: str) -> None:
+    """Of the last row; the columns of periods are not looked at."""
+    head, *rows = [line.split(";") for line in RECORDED.read_text().splitlines()]
+    rows[-1][head.index(column)] = "77"
+    path = tmp_path / "sipp.csv"
+    path.write_text("\n".join(";".join(row) for row in [head, *rows]))
+    assert getattr(load.outcome(PIECE, path, 0), field) == 77
+
+
+def test_the_peak_is_the_most_of_all_rows(tmp_path: Path) -> None:
+    """In the last row there are no calls left."""
+    head, *rows = [line.split(";") for line in RECORDED.read_text().splitlines()]
+    for row, calls in zip(rows, ("0", "31", "12", "0"), strict=True):
+        row[head.index("CurrentCall")] = calls
+    path = tmp_path / "sipp.csv"
+    path.write_text("\n".join(";".join(row) for row in [head, *rows]))
+    assert load.outcome(PIECE, path, 0).peak_calls == 31
+
+
+def test_a_row_that_broke_off_does_not_count(tmp_path: Path) -> None:
+    """SIPp was killed while it wrote: the whole row before it is the last."""
+    text = RECORDED.read_text().rstrip()
+    path = tmp_path / "sipp.csv"
+    path.write_text(text[: text.rindex("600;0;0;600;")])
+    assert load.outcome(PIECE, path, -9).rate_per_s == 398.936
+
+
+@pytest.mark.parametrize("content", [None, "", RECORDED.read_text().splitlines()[0]])
+def test_sipp_that_never_began(tmp_path: Path, content: str | None) -> None:
+    """No file or no row: an error with SIPp's own words, never a slice of zeros."""
+    path = tmp_path / "sipp.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(TestbedError, match=r"no statistics \(exit code 255\)") as caught:
+        load.outcome(PIECE, path, 255, "Unable to load scenario")
+    assert caught.value.exit_code == Exit.SETUP
+    assert caught.value.detail == "Unable to load scenario"
+
+
+def test_users_register_in_turn_with_their_own_credentials() -> None:
+    """Ten by default; the password is the name."""
+    first, *lines = load.users(12, "lab.invalid").splitlines()
+    assert first == "SEQUENTIAL"
+    assert len(lines) == 12
+    assert lines[11] == "test11;lab.invalid;[authentication username=test11 password=test11]"

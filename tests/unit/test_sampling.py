@@ -1,0 +1,176 @@
+"""The counters at the edges of a slice: what Kamailio's container says, and what the host says of it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import sampling
+from lab.errors import TestbedError
+from lab.model import CpuClock
+
+SECTIONS = {
+    "statistics": (
+        "core:rcv_requests = 1201\nregistrar:accepted_regs = 600\nsl:401_replies = 600\ntmx:UAS_transactions = 0\n"
+    ),
+    "processes": (
+        "{\n\tIDX: 0\n\tPID: 1\n\tDSC: main process - attendant\n}\n"
+        "{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
+        "{\n\tIDX: 2\n\tPID: 8\n\tDSC: udp receiver child=1 sock=127.0.0.1:5060\n}\n"
+        "{\n\tIDX: 3\n\tPID: 9\n\tDSC: slow timer\n}\n"
+    ),
+    "clocks": "1 5000000 100\n7 91234567 345678\n8 81234567 245678\n9 1000 10\n33 2000 0\n",
+    "snmp": (
+        "Ip: Forwarding DefaultTTL\nIp: 1 64\n"
+        "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\n"
+        "Udp: 2402 5 12 2403 11 0 0 0 0\n"
+        "UdpLite: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\nUdpLite: 0 0 0 0 99 0\n"
+    ),
+    "sockets": (
+        "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer "
+        "drops\n"
+        "  123: 0100007F:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000  5060        0 4711 2 0 3\n"
+        "  124: 0100007F:13CE 00000000:0000 07 00000000:00000000 00:00000000 00000000  5061        0 4712 2 0 4\n"
+    ),
+}
+
+
+def said(**changed: str) -> str:
+    """What Kamailio's container answers, with sections changed."""
+    return "".join(f"== {name}\n{text}" for name, text in (SECTIONS | changed).items()) + "== end\n"
+
+
+def test_counters_go_by_group_and_name() -> None:
+    """The names that Kamailio gives them."""
+    assert sampling.parse(said()).statistics == {
+        "core.rcv_requests": 1201,
+        "registrar.accepted_regs": 600,
+        "sl.401_replies": 600,
+        "tmx.UAS_transactions": 0,
+    }
+
+
+def test_only_workers_have_clocks() -> None:
+    """On the CPU, and waiting for one; timers and the attendant take no requests."""
+    inside = sampling.parse(said())
+    assert inside.workers == {7: CpuClock(91234567, 345678), 8: CpuClock(81234567, 245678)}
+    assert inside.processes[9] == "slow timer"
+    assert sorted(inside.processes) == [1, 7, 8, 9]
+
+
+def test_messages_that_the_kernel_lost() -> None:
+    """To full buffers, of UDP and not of its sibling; and at either socket."""
+    inside = sampling.parse(said())
+    assert (inside.udp_rcvbuf_errors, inside.socket_drops) == (11, 7)
+
+
+def test_no_socket_is_no_drop() -> None:
+    """The table's head is no row."""
+    assert sampling.parse(said(sockets=SECTIONS["sockets"].splitlines()[0] + "\n")).socket_drops == 0
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_missing_section_is_an_error(name: str) -> None:
+    """Never a zero, which would look as if nothing had happened."""
+    text = "".join(f"== {other}\n{text}" for other, text in SECTIONS.items() if other != name) + "== end\n"
+    with pytest.raises(TestbedError, match=f"incomplete: no {name}"):
+        sampling.parse(text)
+
+
+def test_an_answer_that_broke_off_is_an_error() -> None:
+    """Its last section may be half of one."""
+    with pytest.raises(TestbedError, match="no sockets") as caught:
+        sampling.parse(said().removesuffix("== end\n"))
+    assert "drops" in caught.value.detail
+
+
+def test_counters_that_are_not_there_are_not_zero() -> None:
+    """An RPC that says something else gives no counters; whoever needs one sees that it is absent."""
+    assert sampling.parse(said(statistics="error: 500 - stats unavailable\n")).statistics == {}
+
+
+class Kernel:
+    """A machine's /proc and /sys, as files."""
+
+    def __init__(self, root: Path) -> None:
+        """Empty at first."""
+        self.root = root
+
+    def has(self, path: str, text: str) -> None:
+        """A file that the kernel shows."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def path(self, *parts: str) -> Path:
+        """Where a path of the kernel's is."""
+        return self.root.joinpath(*(part.lstrip("/") for part in parts))
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """The kernel that sampling asks."""
+    kernel = Kernel(tmp_path)
+    monkeypatch.setattr(sampling, "Path", kernel.path)
+    monkeypatch.setattr(sampling, "_CGROUPS", kernel.path("/sys/fs/cgroup"))
+    return kernel
+
+
+@pytest.mark.parametrize("mounts", [("cpuacct", "cpu"), ("cpu,cpuacct", "cpu,cpuacct")])
+def test_cpu_time_of_a_version_1_cgroup(kernel: Kernel, mounts: tuple[str, str]) -> None:
+    """In nanoseconds; the two controllers may be mounted together or apart."""
+    kernel.has("/proc/4711/cgroup", "5:cpuset:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/docker/abc\n")
+    kernel.has(f"/sys/fs/cgroup/{mounts[0]}/docker/abc/cpuacct.usage", "123456789\n")
+    kernel.has(f"/sys/fs/cgroup/{mounts[1]}/docker/abc/cpu.stat", "nr_periods 10\nnr_throttled 3\nthrottled_time 5\n")
+    cgroup = sampling.Cgroup(4711)
+    assert (cgroup.cpu_usec(), cgroup.throttled()) == (123456, 3)
+
+
+def test_cpu_time_of_a_version_2_cgroup(kernel: Kernel) -> None:
+    """In microseconds, in one file with the rest."""
+    kernel.has("/proc/4711/cgroup", "0::/system.slice/docker-abc.scope\n")
+    stat = "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\nnr_periods 0\nnr_throttled 2\n"
+    kernel.has("/sys/fs/cgroup/system.slice/docker-abc.scope/cpu.stat", stat)
+    cgroup = sampling.Cgroup(4711)
+    assert (cgroup.cpu_usec(), cgroup.throttled()) == (123456, 2)
+
+
+def test_a_cgroup_without_bandwidth_control(kernel: Kernel) -> None:
+    """The file is there, but has no line of throttling."""
+    kernel.has("/proc/4711/cgroup", "0::/docker/abc\n")
+    kernel.has("/sys/fs/cgroup/docker/abc/cpu.stat", "usage_usec 5\n")
+    assert sampling.Cgroup(4711).throttled() is None
+
+
+@pytest.mark.parametrize("groups", ["4:cpu,cpuacct:/docker/abc\n", "0::/docker/abc\n", ""])
+def test_what_the_kernel_does_not_show_is_not_measured(kernel: Kernel, groups: str) -> None:
+    """None, never 0: a host may hide the files from us."""
+    kernel.has("/proc/4711/cgroup", groups)
+    cgroup = sampling.Cgroup(4711)
+    assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
+
+
+STAT = """\
+cpu  400 0 400 9000 1 0 2 77 0 0
+cpu0 100 0 100 2000 0 0 1 10 0 0
+cpu1 100 0 100 2000 0 0 1 20 0 0
+cpu10 100 0 100 2000 1 0 0 40 0 0
+intr 12345
+"""
+
+
+@pytest.mark.parametrize(("cpus", "ticks"), [((0,), 10), ((1, 10), 60), ((0, 1, 10), 70), ((1, 2), None)])
+def test_steal_is_that_of_the_asked_cpus(kernel: Kernel, cpus: tuple[int, ...], ticks: int | None) -> None:
+    """Not of the whole machine; not measured where one of them is not shown."""
+    kernel.has("/proc/stat", STAT)
+    assert sampling.steal_ticks(cpus) == ticks
+
+
+def test_this_very_machine_can_be_asked() -> None:
+    """Time goes on between two questions, on the clock of either kind; CPU time never goes back."""
+    cpus = tuple(os.sched_getaffinity(0))
+    cgroup = sampling.Cgroup(os.getpid())
+    first, second = sampling.outside(cgroup, cpus), sampling.outside(cgroup, cpus)
+    assert second.monotonic_nsec > first.monotonic_nsec
+    assert (second.cpu_usec or 0) >= (first.cpu_usec or 0)
+    assert (second.steal_ticks or 0) >= (first.steal_ticks or 0)

@@ -1,0 +1,144 @@
+"""SIPp's scenarios, their users and their declaration agree; so do the images' versions wherever they stand."""
+
+import re
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab import load, plan, versions
+from lab.database import BAKED_SUBSCRIBERS, DOMAIN
+from lab.model import MEASURED_LEGS
+
+FOLDER = versions.ROOT / "images" / "sipp" / "scenarios"
+COMPOSE = yaml.safe_load((versions.ROOT / "compose.yaml").read_text())
+CONFIGURATION = versions.ROOT / "images" / "kamailio" / "etc"
+
+
+class Request:
+    """What a scenario sends: its first line and its headers, as they stand there."""
+
+    def __init__(self, text: str) -> None:
+        """`text` is that of a <send>."""
+        self.line, *headers = [line.strip() for line in text.strip().splitlines()]
+        self.headers = dict(header.split(": ", 1) for header in headers if ": " in header)
+        self.bare = [header for header in headers if header and ": " not in header]
+
+
+def steps(name: str) -> list[ET.Element]:
+    """What a scenario does, in order."""
+    return list(ET.parse(FOLDER / f"{name}.xml").getroot())  # noqa: S314  (a file of ours)
+
+
+def requests(name: str) -> list[Request]:
+    """What it sends."""
+    return [Request(step.text or "") for step in steps(name) if step.tag == "send"]
+
+
+def expected(name: str) -> list[tuple[str, bool]]:
+    """What it waits for: the reply's code, and whether it may be absent."""
+    received = [step for step in steps(name) if step.tag == "recv"]
+    return [(step.attrib["response"], step.get("optional") == "true") for step in received]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.xml")), ids=lambda path: path.stem)
+def test_a_scenario_is_well_formed(path: Path) -> None:
+    """And called as its file is."""
+    root = ET.parse(path).getroot()  # noqa: S314  (a file of ours)
+    assert (root.tag, root.get("name")) == ("scenario", path.stem)
+
+
+def test_a_registration_is_challenged_then_authenticated() -> None:
+    """Two requests; a 100 may come before either final reply."""
+    assert [step.tag for step in steps("register")] == ["send", "recv", "recv", "send", "recv", "recv"]
+    assert expected("register") == [("100", True), ("401", False), ("100", True), ("200", False)]
+    assert [step.get("response") for step in steps("register") if step.get("auth") == "true"] == ["401"]
+
+
+def test_the_declaration_names_the_requests_that_are_sent() -> None:
+    """A leg each, in the order of the legs."""
+    declared = plan.read_scenario(FOLDER / "register.xml").legs
+    assert [rule.leg for rule in declared] == list(MEASURED_LEGS)
+    assert [f"{rule.cseq} {rule.method}" for rule in declared] == [r.headers["CSeq"] for r in requests("register")]
+    assert [rule.method for rule in declared] == [r.line.split()[0] for r in requests("register")]
+
+
+def test_both_requests_are_of_one_call_and_one_user() -> None:
+    """Only the number, and the credentials, differ. The Call-ID is plain: SIPp cuts what follows '///'."""
+    first, second = requests("register")
+    assert first.line == second.line
+    assert {name for name in first.headers if first.headers[name] != second.headers.get(name)} == {"CSeq"}
+    assert first.headers["Call-ID"] == "[call_id]"
+    assert (first.bare, second.bare) == ([], ["[field2]"])
+
+
+def test_every_user_has_a_contact_of_his_own() -> None:
+    """The same with each registration, so that the next one refreshes his only binding, which lasts."""
+    for request in requests("register"):
+        assert request.headers["Contact"] == "<sip:[field0]@[local_ip]:[local_port]>"
+        assert request.headers["To"] == "<sip:[field0]@[field1]>"
+        assert request.headers["From"].startswith("<sip:[field0]@[field1]>;tag=")
+        assert int(request.headers["Expires"]) >= 3600
+
+
+def test_the_users_are_those_of_the_database() -> None:
+    """By hand as in a run: test0 to test9, with the password that is their name, in the domain that MySQL has."""
+    text = (FOLDER / "users.csv").read_text()
+    assert text == load.users(BAKED_SUBSCRIBERS, DOMAIN)
+    used = {field for request in requests("register") for field in re.findall(r"\[field(\d)\]", str(vars(request)))}
+    assert used == {str(number) for number in range(len(text.splitlines()[1].split(";")))}
+
+
+def test_the_probe_asks_kamailio_itself() -> None:
+    """An OPTIONS without a user, whose reply must have the marker; its log is what the driver reads."""
+    (request,) = requests("probe")
+    assert request.line == "OPTIONS sip:[remote_ip]:[remote_port] SIP/2.0"
+    assert expected("probe") == [("200", False)]
+    (search,) = steps("probe")[1].iter("ereg")
+    (log,) = steps("probe")[1].iter("log")
+    assert (search.get("header"), search.get("check_it")) == ("X-Lab-Engine:", "true")
+    assert load.marker(log.attrib["message"].replace(f"[${search.get('assign_to')}]", "lua") + "\n") == "lua"
+
+
+@pytest.mark.parametrize(("file", "engine"), [("native.cfg", "native"), ("lua.lua", "lua"), ("python3.py", "python3")])
+def test_each_script_sets_the_marker_of_its_engine(file: str, engine: str) -> None:
+    """And no other's: what the probe looks for."""
+    script = (CONFIGURATION / "parity" / file).read_text()
+    assert set(re.findall(r"X-Lab-Engine: (\w+)", script)) == {engine}
+
+
+def test_every_engine_has_its_script() -> None:
+    """Of every release that the lab knows."""
+    scripts = {path.stem for path in (CONFIGURATION / "parity").iterdir() if path.is_file()}
+    for facts in versions.load().kamailio.values():
+        assert set(facts.engines) <= scripts
+
+
+@pytest.mark.parametrize("service", ["mysql", "kamailio", "sipp", "log-holder"])
+def test_compose_takes_the_images_that_the_lab_builds(service: str) -> None:
+    """The default of each is the first release in versions.toml."""
+    facts = tomllib.loads(versions.FILE.read_text())
+    (variable, default) = re.fullmatch(r"\$\{(\w+):-(.+)\}", COMPOSE["services"][service]["image"]).groups()  # type: ignore[union-attr]
+    software = variable.removeprefix("LAB_").removesuffix("_IMAGE").lower()
+    assert default == f"kemi-lab/{software}:{next(iter(facts[software]))}"
+    assert COMPOSE["services"][service]["pull_policy"] == "never"
+
+
+def test_whatever_compose_makes_carries_the_runs_label() -> None:
+    """It is how the lab takes down its own, and nothing else."""
+    things = [*COMPOSE["services"].values(), *COMPOSE["volumes"].values(), *COMPOSE["networks"].values()]
+    assert [thing for thing in things if "lab.run" not in thing["labels"]] == []
+
+
+def test_the_load_path_has_no_network() -> None:
+    """Kamailio has loopback alone, SIPp shares it; MySQL is reached over a socket."""
+    services = COMPOSE["services"]
+    assert services["kamailio"]["network_mode"] == "none"
+    assert services["sipp"]["network_mode"] == "service:kamailio"
+    assert [name for name, service in services.items() if "ports" in service] == []
+    assert [name for name in services if "mysql-socket:/run/mysqld" in services[name]["volumes"]] == [
+        "mysql",
+        "kamailio",
+    ]
