@@ -34,12 +34,6 @@ class BadInputError(LabError):
     exit_code = Exit.USAGE
 
 
-class InvalidRunError(LabError):
-    """The experiment ended, but not every planned slice is valid."""
-
-    exit_code = Exit.INVALID
-
-
 class SetupError(LabError):
     """The machine, the engine or an image is not as the lab needs it."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Leg(StrEnum):
-    """A registration's two requests, which differ tenfold and are never pooled."""
+    """A registration's two requests, which differ several times over and are never pooled."""
 
     CHALLENGE = "challenge"
     AUTHENTICATED = "authenticated"
@@ -83,7 +83,7 @@ class SlicePlan:
 
     @property
     def id(self) -> str:
-        """Unique in a run; sorts by time."""
+        """Unique in a run; sorts by round and position."""
         again = "" if self.attempt == 1 else f"-again{self.attempt - 1}"
         return f"r{self.round:02d}-s{self.position:03d}-{self.cell}{again}"
 

@@ -64,7 +64,7 @@ def log_of(cell: str) -> str:
     return f"{VOLUME}/{cell}.log"
 
 
-def build(plan: Plan, layout: Layout, images: Images, folder: Path) -> dict[str, Any]:
+def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
     """The override. `folder` holds etc/<routing>/ and scenarios/, as they are mounted."""
     silent = {"disable": True}  # nothing polls while we measure
     services: dict[str, Any] = {
@@ -86,8 +86,8 @@ def build(plan: Plan, layout: Layout, images: Images, folder: Path) -> dict[str,
             "cpuset": layout.text(Role.SIPP),
             "profiles": _ReplaceList(),
             "network_mode": f"service:{kamailio_of(cell.name)}",
-            "depends_on": _Replace({kamailio_of(cell.name): {"condition": "service_started"}}),
-            "volumes": [f"{folder / 'scenarios'}:/scenarios:ro"],
+            "depends_on": {kamailio_of(cell.name): {"condition": "service_started"}},
+            "volumes": [f"{folder}/scenarios:/scenarios:ro"],
             "command": ["sleep", "infinity"],
         }
     return {"services": services}
@@ -98,7 +98,7 @@ def text(override: dict[str, Any]) -> str:
     return yaml.dump(override, Dumper=_Dumper, sort_keys=False)
 
 
-def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: Path) -> dict[str, Any]:
+def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
     return {
         "extends": {"file": BASE, "service": "kamailio"},
         "image": images.kamailio,
@@ -113,7 +113,7 @@ def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: Pa
             "LAB_ROUTING": routing_folder(cell.routing),
             "LAB_LOG": log_of(cell.name),
         },
-        "volumes": [f"{folder / 'etc' / routing_folder(cell.routing)}:/etc/kamailio:ro"],
+        "volumes": [f"{folder}/etc/{routing_folder(cell.routing)}:/etc/kamailio:ro"],
     }
 
 

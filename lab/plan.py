@@ -59,11 +59,6 @@ def again(plan: SlicePlan, position: int) -> SlicePlan:
     return replace(plan, position=position, attempt=plan.attempt + 1)
 
 
-def planned_seconds(plan: Plan) -> float:
-    """Seconds of load in the plan, repeats not counted."""
-    return sum(s.calls / s.rate_per_s for r in plan.rounds for s in r.slices)
-
-
 def read_scenario(path: Path) -> Scenario:
     """A SIPp scenario's declaration: `<name>.toml` beside `<name>.xml`.
 

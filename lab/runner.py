@@ -51,11 +51,12 @@ def run(
     """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept."""
     plan = specification.plan
     host.require_disk(results)
+    facts = host.facts(client)  # before we are pinned ourselves
     with claims.claim(specification.layout.all, plan.experiment), _pinned(specification.layout):
         folder = store.Run.create(results, plan.experiment)
         ended = "failed"
         try:
-            bed = _prepare(specification, client, folder)
+            bed = _prepare(specification, facts, client, folder)
             reporter.stage("starting MySQL")
             with bed.up() as (database, holder):
                 database.add_subscribers(plan.subscribers)
@@ -71,12 +72,12 @@ def run(
     return folder.folder
 
 
-def _prepare(specification: Specification, client: docker.DockerClient, folder: store.Run) -> Testbed:
+def _prepare(specification: Specification, facts: host.Facts, client: docker.DockerClient, folder: store.Run) -> Testbed:
     """Write down all that is known before the first container starts."""
     evidence, plan, built = folder.evidence, specification.plan, specification.images
     store.write_atomically(evidence / "experiment.toml", specification.experiment.encode())
     store.dump(plan, evidence / "plan.json")
-    store.dump(host.facts(client), evidence / "host.json")
+    store.dump(facts, evidence / "host.json")
     store.dump(dict(built), evidence / "images.json")
     bed_folder = evidence / "testbed"
     for routing, scripts in specification.routings.items():

@@ -19,6 +19,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 SCRIPT = """
 set -e
 echo '== statistics'; kamcmd stats.get_statistics all
+echo '== replies'; kamcmd sl.stats
 echo '== processes'; kamcmd core.psx
 echo '== clocks'
 for file in /proc/[0-9]*/schedstat; do
@@ -43,12 +44,16 @@ class Inside:
 
 def parse(text: str) -> Inside:
     """Output of SCRIPT -> counters. A missing section is an error, never a zero."""
-    parts = sections(text, {"statistics", "processes", "clocks", "snmp", "sockets"})
+    parts = sections(text, {"statistics", "replies", "processes", "clocks", "snmp", "sockets"})
     processes = parse_processes(parts["processes"])
     clocks = {int(p): CpuClock(int(r), int(d)) for p, r, d in (line.split() for line in parts["clocks"].splitlines())}
     statistics = re.findall(r"^(\w+):(\S+)\s*=\s*(\d+)\s*$", parts["statistics"], re.MULTILINE)
+    counters = {f"{group}.{name}": int(value) for group, name, value in statistics}
+    # The statistics of sl are summed up once a tick at most; its own RPC sums them up when it is asked.
+    replies = re.findall(r"^\s*(\w+):\s*(\d+)\s*$", parts["replies"], re.MULTILINE)
+    counters |= {f"sl.{code}_replies": int(count) for code, count in replies}
     return Inside(
-        statistics={f"{group}.{name}": int(value) for group, name, value in statistics},
+        statistics=counters,
         processes=processes,
         workers={pid: clocks[pid] for pid, name in processes.items() if WORKER in name and pid in clocks},
         udp_rcvbuf_errors=_rcvbuf_errors(parts["snmp"]),

@@ -48,7 +48,7 @@ class Testbed:
 
     def write(self, images: override.Images) -> None:
         """Write the override into the run's folder."""
-        content = override.text(override.build(self.plan, self.layout, images, self.folder))
+        content = override.text(override.build(self.plan, self.layout, images, _seen_from_root(self.folder)))
         (self.folder / "override.yaml").write_text(content, encoding="utf-8")
 
     @contextmanager
@@ -162,6 +162,12 @@ class Testbed:
 
     def _down(self) -> None:
         remove_all(self.client, self.run)
+
+
+def _seen_from_root(folder: Path) -> str:
+    """As Compose takes it, relative to compose.yaml where that is possible: the run can then be moved with the tree."""
+    folder = folder.resolve()
+    return f"./{folder.relative_to(versions.ROOT)}" if folder.is_relative_to(versions.ROOT) else str(folder)
 
 
 def _port(mysql: Container) -> int:

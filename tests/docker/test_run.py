@@ -168,14 +168,16 @@ def test_a_frame_has_the_declared_columns(folder: Path, table: Table) -> None:
 
 
 def test_messages_are_those_of_the_issue(messages: pd.DataFrame, plan: Plan) -> None:
-    """Cells, engines, methods, CSeq numbers and legs belong together; Call-IDs belong to their slice."""
+    """Cells, engines, methods, CSeq numbers and legs belong together; a Call-ID is one registration of one slice."""
     assert dict(messages[["cell", "engine"]].drop_duplicates().itertuples(index=False)) == CELLS
     assert set(messages["method"]) == {"REGISTER"}
     assert set(messages[["cseq", "leg"]].itertuples(index=False, name=None)) == {(1, "challenge"), (2, "authenticated")}
     assert (messages["usec"] > 0).all()
-    for name, rows in messages.groupby("slice", observed=True):
-        assert rows["call_id"].str.startswith(f"{name}-").all()
-        assert rows["worker_pid"].nunique() <= plan.children
+    first = messages[~messages["retransmission"]].groupby("call_id", observed=True)
+    assert (first["slice"].nunique() == 1).all()
+    assert (first["leg"].nunique() == 2).all()
+    assert (first.size() == 2).all()
+    assert (messages.groupby("slice", observed=True)["worker_pid"].nunique() <= plan.children).all()
 
 
 def test_each_slice_has_all_messages_of_both_legs(messages: pd.DataFrame, slices: pd.DataFrame) -> None:

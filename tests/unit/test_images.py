@@ -5,15 +5,17 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import docker
 import pytest
 from docker.errors import APIError, ImageNotFound
 
 from lab import images, process
 from lab.errors import BadInputError, Exit, SetupError
 from lab.images import Recipe, Workshop
+
+if TYPE_CHECKING:
+    import docker
 
 BASE = "kemi-lab/base:trixie"
 OTHER = Recipe("kemi-lab/other:1", "sipp", "trixie")

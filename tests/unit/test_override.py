@@ -144,8 +144,7 @@ def test_what_compose_would_merge_is_replaced(cell: str) -> None:
     """A dependency on the service by hand, and profiles that would keep a service down."""
     services = written()
     assert services[f"kamailio-{cell}"]["depends_on"] == ("instead", {"mysql": {"condition": "service_started"}})
-    instead = ("instead", {f"kamailio-{cell}": {"condition": "service_started"}})
-    assert services[f"sipp-{cell}"]["depends_on"] == instead
+    assert services[f"sipp-{cell}"]["depends_on"] == {f"kamailio-{cell}": {"condition": "service_started"}}
     assert services[f"sipp-{cell}"]["profiles"] == services["log-holder"]["profiles"] == ("instead", [])
 
 

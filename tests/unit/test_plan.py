@@ -177,11 +177,6 @@ def test_once_more_is_the_same_slice_at_a_later_place(tmp_path: Path) -> None:
     assert first.id < second.id < third.id
 
 
-def test_the_planned_time_is_that_of_the_load(tmp_path: Path) -> None:
-    """What the driver's own time is measured against."""
-    assert plan.planned_seconds(make(tmp_path)) == pytest.approx(3 * 18 * 602 / 401)
-
-
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     """A scenario with its declaration beside it."""

@@ -11,8 +11,9 @@ from lab.model import CpuClock
 
 SECTIONS = {
     "statistics": (
-        "core:rcv_requests = 1201\nregistrar:accepted_regs = 600\nsl:401_replies = 600\ntmx:UAS_transactions = 0\n"
+        "core:rcv_requests = 1201\nregistrar:accepted_regs = 600\nsl:401_replies = 590\ntmx:UAS_transactions = 0\n"
     ),
+    "replies": "{\n\t200: 599\n\t401: 600\n\t4xx: 1\n}\n",
     "processes": (
         "{\n\tIDX: 0\n\tPID: 1\n\tDSC: main process - attendant\n}\n"
         "{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
@@ -45,9 +46,16 @@ def test_counters_go_by_group_and_name() -> None:
     assert sampling.parse(said()).statistics == {
         "core.rcv_requests": 1201,
         "registrar.accepted_regs": 600,
+        "sl.200_replies": 599,
         "sl.401_replies": 600,
+        "sl.4xx_replies": 1,
         "tmx.UAS_transactions": 0,
     }
+
+
+def test_replies_are_asked_of_the_module_that_sends_them() -> None:
+    """Its statistics are summed up once a tick at most, and lag behind."""
+    assert sampling.parse(said()).statistics["sl.401_replies"] == 600
 
 
 def test_only_workers_have_clocks() -> None:
@@ -86,7 +94,8 @@ def test_an_answer_that_broke_off_is_an_error() -> None:
 
 def test_counters_that_are_not_there_are_not_zero() -> None:
     """An RPC that says something else gives no counters; whoever needs one sees that it is absent."""
-    assert sampling.parse(said(statistics="error: 500 - stats unavailable\n")).statistics == {}
+    unavailable = "error: 500 - stats unavailable\n"
+    assert sampling.parse(said(statistics=unavailable, replies=unavailable)).statistics == {}
 
 
 class Kernel:

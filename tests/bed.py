@@ -1,0 +1,287 @@
+"""A testbed without an engine: Kamailio, SIPp and MySQL as the driver sees them, which do as a test says.
+
+The log volume is a folder, and the container that holds it runs its commands here, so what the driver reads is read for
+real. Everything else is answered as the real thing answers: recorded, or built from the same formats.
+"""
+
+import os
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lab import load, override, proof, sampling, testing, validity
+from lab.cores import Layout, auto
+from lab.database import Database, name_of
+from lab.model import Cell, Plan
+from lab.station import Holder, Station
+from lab.testbed import Testbed
+
+if TYPE_CHECKING:
+    import pytest
+    from docker.models.containers import Container
+
+DATA = Path(__file__).parent / "unit" / "data"
+LAYOUT: Layout = auto((0, 1))  # Kamailio on CPU 1, as when proof-*.txt was recorded
+Output = tuple[int, tuple[bytes, bytes]]
+
+
+@dataclass
+class World:
+    """What happens in a testbed, and what is to go wrong in it."""
+
+    volume: Path
+    history: list[str] = field(default_factory=list)
+    databases: dict[str, int] = field(default_factory=dict)  # name -> bindings
+    # What goes wrong:
+    says: dict[str, str] = field(default_factory=dict)  # cell -> the engine that its Kamailio really runs
+    unmarked: set[str] = field(default_factory=set)  # cells whose probe fails
+    lost: dict[str, int] = field(default_factory=dict)  # slice -> calls that fail in it
+    silent: set[str] = field(default_factory=set)  # slices after which Kamailio answers no RPC
+    mute: set[str] = field(default_factory=set)  # slices that SIPp does not even begin
+    interrupted: set[str] = field(default_factory=set)  # slices during which somebody presses Ctrl-C
+    unwritten: dict[str, int] = field(default_factory=dict)  # cell -> bindings that its Kamailio does not write back
+    exit_codes: dict[str, int] = field(default_factory=dict)  # cell -> how its Kamailio ends
+
+    def __post_init__(self) -> None:
+        """The volume is there before anything else."""
+        self.volume.mkdir(parents=True)
+
+    def loads(self) -> list[str]:
+        """Slices that were sent, in order."""
+        return [event.removeprefix("load ") for event in self.history if event.startswith("load ")]
+
+
+def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
+    """A world in which the driver's own clocks, CPUs and log volume are made up, too."""
+    clock = iter(range(1, 1_000_000))
+
+    def outside(_cgroup: sampling.Cgroup, _cpus: tuple[int, ...]) -> sampling.Outside:
+        now = next(clock) * 1_000_000_000
+        return sampling.Outside(monotonic_nsec=now, wall_nsec=now, cpu_usec=now // 2000, throttled=0, steal_ticks=0)
+
+    monkeypatch.setattr(sampling, "outside", outside)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+    monkeypatch.setattr(override, "VOLUME", str(volume))
+    monkeypatch.setattr(load, "VOLUME", str(volume))
+    return World(volume)
+
+
+class LogHolder:
+    """The container that holds the log volume."""
+
+    def __init__(self, world: World) -> None:
+        """Its working folder is nobody's."""
+        self._lock = threading.Lock()
+        self._folder = world.volume.with_name("log-holder")
+        self._folder.mkdir(exist_ok=True)
+
+    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+        """Run it here; one at a time, as they share a folder."""
+        assert demux
+        with self._lock:
+            done = subprocess.run(command, cwd=self._folder, capture_output=True, check=False)
+        return done.returncode, (done.stdout, done.stderr)
+
+
+class Kamailio:
+    """The container of a cell's Kamailio."""
+
+    def __init__(self, world: World, cell: Cell) -> None:
+        """Fresh: nothing received, nothing bound."""
+        self.world = world
+        self.cell = cell
+        self.attrs = {"Image": "sha256:" + "5" * 64, "State": {"Pid": os.getpid()}}
+        self.statistics = Counter[str]()
+        self.answers = True
+        self.log = Path(override.log_of(cell.name))
+        self.log.write_bytes(b" 0(1) INFO: <core> [main.c:3321]: main(): it begins\n")
+
+    def reload(self) -> None:
+        """Nothing has changed."""
+
+    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+        """Say what is asked."""
+        assert demux
+        assert command[:2] == ["sh", "-c"]
+        if not self.answers:
+            return 1, (b"", b"kamcmd: cannot connect")
+        if command[2] == proof.SCRIPT:
+            engine = self.world.says.get(self.cell.name, self.cell.engine)
+            return 0, ((DATA / f"proof-{engine}.txt").read_bytes(), b"")
+        assert command[2] == sampling.SCRIPT
+        return 0, (self._counters().encode(), b"")
+
+    def stop(self, *, timeout: int) -> None:
+        """End in order: what is bound is written back, and the last words are logged."""
+        assert timeout
+        self.world.history.append(f"stop {self.cell.name}")
+        self.say(b" 0(1) NOTICE: <core> [main.c:786]: sig_usr(): it ends\n")
+        name = name_of(self.cell.name)
+        self.world.databases[name] -= self.world.unwritten.get(self.cell.name, 0)
+
+    def wait(self) -> dict[str, int]:
+        """How it has ended."""
+        return {"StatusCode": self.world.exit_codes.get(self.cell.name, 0)}
+
+    def say(self, lines: bytes) -> None:
+        """Log something."""
+        with self.log.open("ab") as log:
+            log.write(lines)
+
+    def registered(self, prefix: str, calls: int) -> None:
+        """So many registrations came in, and all went well."""
+        self.statistics.update(
+            {
+                validity.RECEIVED: 2 * calls,
+                **dict.fromkeys((validity.CHALLENGED, validity.ANSWERED, validity.ACCEPTED), calls),
+            }
+        )
+        legs = testing.SCENARIO.legs
+        ids = [f"{prefix}{number}" for number in range(1, calls + 1)]
+        self.say(b"".join(testing.latency_line(one, 50 * leg.cseq, cseq=leg.cseq) for one in ids for leg in legs))
+        name = name_of(self.cell.name)
+        self.world.databases[name] = max(self.world.databases[name], min(calls, testing.SUBSCRIBERS))
+
+    def _counters(self) -> str:
+        def shown(name: str) -> str:
+            group, counter = name.split(".")
+            return f"{group}:{counter} = {self.statistics[name]}\n"
+
+        return (
+            f"== statistics\n{''.join(map(shown, (validity.RECEIVED, validity.ACCEPTED, validity.REJECTED)))}"
+            f"== replies\n{{\n\t200: {self.statistics[validity.ANSWERED]}\n"
+            f"\t401: {self.statistics[validity.CHALLENGED]}\n}}\n"
+            "== processes\n{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
+            "== clocks\n7 1000 1000\n"
+            "== snmp\nUdp: InErrors RcvbufErrors\nUdp: 0 0\n"
+            "== sockets\n sl drops\n 1: 0\n"
+            "== end\n"
+        )
+
+
+class Sipp:
+    """The container of a cell's SIPp."""
+
+    def __init__(self, world: World, kamailio: Kamailio) -> None:
+        """In that Kamailio's network."""
+        self.world = world
+        self.kamailio = kamailio
+
+    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+        """Send what the command line says."""
+        assert demux
+        if command[0] == "sed":
+            return 0, (b"0\n", b"")
+        assert command[0] == "sipp"
+        told = dict(pairwise(command))
+        if told["-sf"] == "/scenarios/probe.xml":
+            return self._probe(Path(told["-log_file"]))
+        return self._load(told)
+
+    def _probe(self, log: Path) -> Output:
+        cell = self.kamailio.cell
+        self.world.history.append(f"probe {cell.name}")
+        self.kamailio.say(testing.latency_line("probe-1", 20, method="OPTIONS"))
+        if cell.name in self.world.unmarked:
+            return 1, (b"", b"no X-Lab-Engine in the reply")
+        log.write_text(f"engine {cell.engine}\n")
+        return 0, (b"", b"")
+
+    def _load(self, told: dict[str, str]) -> Output:
+        statistics, calls = Path(told["-stf"]), int(told["-m"])
+        piece = statistics.name.removesuffix(f".{load.STATISTICS_NAME}")
+        self.world.history.append(f"load {piece}")
+        if piece in self.world.interrupted:
+            raise KeyboardInterrupt
+        if piece in self.world.mute:
+            return 255, (b"", b"Unable to load scenario")
+        lost = self.world.lost.get(piece, 0)
+        self.kamailio.registered(told["-cid_str"].removesuffix("%u"), calls - lost)
+        self.kamailio.answers = piece not in self.world.silent
+        statistics.write_text(_statistics(calls, lost, float(told["-r"])))
+        if lost:
+            Path(told["-error_file"]).write_text(f"{lost} aborted\n")
+        return 1 if lost else 0, (b"", b"")
+
+
+def _statistics(calls: int, lost: int, rate: float) -> str:
+    """SIPp's file with one row, the last."""
+    head = (DATA / "sipp.csv").read_text().splitlines()[0].rstrip(";").split(";")
+    row = dict.fromkeys(head, "0") | {
+        "StartTime": "2026-11-23\t08:59:23.5\t1795424363.5",
+        "CurrentTime": f"2026-11-23\t08:59:24.5\t{1795424363.5 + calls / rate}",
+        "TotalCallCreated": str(calls),
+        "SuccessfulCall(C)": str(calls - lost),
+        "FailedCall(C)": str(lost),
+        "CallRate(C)": str(rate),
+    }
+    return f"{';'.join(head)};\n{';'.join(row.values())};\n"
+
+
+class Mysql(Database):
+    """The driver's connection."""
+
+    def __init__(self, world: World) -> None:
+        """To no server."""
+        self.world = world
+
+    def add_subscribers(self, count: int) -> None:
+        """They are there."""
+        self.world.history.append(f"subscribers {count}")
+
+    def renew(self, name: str) -> None:
+        """Fresh, so nobody is bound."""
+        self.world.history.append(f"renew {name}")
+        self.world.databases[name] = 0
+
+    def bindings(self, name: str) -> int:
+        """What Kamailio has written back."""
+        self.world.history.append(f"bindings {name}")
+        return self.world.databases[name]
+
+    def aborted(self) -> int:
+        """None."""
+        return 0
+
+
+class Bed(Testbed):
+    """Every cell up, as in `lab.testbed`, with the same promise: all gone at the end."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        """Nothing is started yet."""
+        self.world = world
+        self.plan = plan
+
+    @contextmanager
+    def up(self) -> Iterator[tuple[Database, Holder]]:
+        """MySQL and the holder of the logs."""
+        self.world.history.append("up")
+        try:
+            yield Mysql(self.world), Holder(cast("Container", LogHolder(self.world)))
+        finally:
+            self.world.history.append("down")
+
+    @contextmanager
+    def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:
+        """Every cell anew."""
+        self.world.history.append("fresh start")
+        try:
+            yield {cell.name: self._fresh(cell, holder) for cell in self.plan.cells}
+        finally:
+            self.world.history.append("removed")
+
+    def allowed(self, service: str) -> str:
+        """As was asked."""
+        assert service == "mysql"
+        return "0"
+
+    def _fresh(self, cell: Cell, holder: Holder) -> Station:
+        kamailio = Kamailio(self.world, cell)
+        sipp = Sipp(self.world, kamailio)
+        return Station(cell, cast("Container", kamailio), cast("Container", sipp), holder, begun=0.0)

@@ -1,0 +1,331 @@
+"""What a round is: fresh databases and cells, engine proof, slices in their order, bindings; and what it leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from lab import store, testing, validity
+from lab.errors import TestbedError
+from lab.model import Limits, Plan, SliceRecord, StartRecord
+from lab.session import Judges, Session
+from tests.bed import LAYOUT, Bed, World, use
+
+PLAN = testing.plan(engines=("native", "lua"), rounds=2, slices=1, warmup_slices=1, calls=12)
+CELLS = [cell.name for cell in PLAN.cells]
+FIRST = PLAN.rounds[0]
+TIMED = "r01-s005-lua"
+SOUND = Judges(validity.judge, validity.judge_start)
+
+
+@dataclass
+class Listener:
+    """A reporter that remembers."""
+
+    stages: list[str] = field(default_factory=list)
+    records: list[SliceRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def stage(self, text: str) -> None:
+        """Heard."""
+        self.stages.append(text)
+
+    def slice_done(self, record: SliceRecord) -> None:
+        """Heard."""
+        self.records.append(record)
+
+    def note(self, text: str) -> None:
+        """Heard."""
+        self.notes.append(text)
+
+    @property
+    def order(self) -> list[str]:
+        """Slices in the order in which they ended."""
+        return [record.plan.id for record in self.records]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A testbed in which all goes well, until a test says otherwise."""
+    return use(tmp_path / "volume", monkeypatch)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> store.Run:
+    """The folder of the run."""
+    return store.Run.create(tmp_path / "results", "builder")
+
+
+@pytest.fixture
+def heard() -> Listener:
+    """What a user would hear."""
+    return Listener()
+
+
+Measure = Callable[..., None]
+
+
+@pytest.fixture
+def measure(world: World, run: store.Run, heard: Listener) -> Measure:
+    """Run the first round of a plan, or another."""
+
+    def measure(plan: Plan = PLAN, judges: Judges = SOUND, number: int = 1) -> None:
+        bed = Bed(world, plan)
+        with bed.up() as (database, holder):
+            session = Session(plan, LAYOUT, run, bed, database, holder, judges, heard)
+            session.round(plan.rounds[number - 1])
+
+    return measure
+
+
+def condemn(*slices: str) -> Judges:
+    """Judges to whom these slices are invalid, and nothing else is."""
+    return Judges(lambda record, _: ("bad",) if record.plan.id in slices else (), lambda _: ())
+
+
+def start(run: store.Run, name: str) -> StartRecord:
+    """The record of a start."""
+    return store.load(StartRecord, run.evidence / "starts" / name / "start.json")
+
+
+def names(folder: Path) -> set[str]:
+    """Of all that lies in it, hidden or not."""
+    return {path.name for path in folder.iterdir()}
+
+
+def test_slices_run_in_the_planned_order(measure: Measure, world: World, heard: Listener) -> None:
+    """Interleaved as the plan has them; all is well, so none twice."""
+    measure()
+    planned = [piece.id for piece in FIRST.slices]
+    assert world.loads() == heard.order == planned
+    assert [record.reasons for record in heard.records] == [()] * len(planned)
+    assert heard.notes == []
+
+
+def test_a_round_goes_from_fresh_databases_to_counted_bindings(measure: Measure, world: World) -> None:
+    """Every cell is proven before the first load, and ends in order before anyone counts."""
+    measure()
+    kinds = [event.split()[0] for event in world.history]
+    phases = ["up", "renew", "fresh", "probe", "load", "stop", "bindings", "removed", "down"]
+    assert list(dict.fromkeys(kinds)) == phases
+    assert kinds == sorted(kinds, key=phases.index)
+    for kind, things in {
+        "renew": {"kamailio_native", "kamailio_lua", "kamailio_native_aa"},
+        "probe": set(CELLS),
+        "stop": set(CELLS),
+        "bindings": {"kamailio_native", "kamailio_lua", "kamailio_native_aa"},
+    }.items():
+        assert {event.removeprefix(f"{kind} ") for event in world.history if event.startswith(kind)} == things
+
+
+def test_an_invalid_slice_is_run_again_at_the_end_of_its_round(measure: Measure, heard: Listener) -> None:
+    """Once, if it is then valid; the invalid one is kept."""
+    measure(judges=condemn("r01-s004-native"))
+    assert heard.order == [*(piece.id for piece in FIRST.slices), "r01-s007-native-again1"]
+
+
+@pytest.mark.parametrize("cap", [0, 1, 3])
+def test_an_invalid_slice_is_run_again_up_to_the_cap(
+    measure: Measure, run: store.Run, heard: Listener, cap: int
+) -> None:
+    """Not for ever: a cell that cannot be measured must not keep the others waiting."""
+    again = [f"r01-s{6 + number:03d}-lua-again{number}" for number in range(1, cap + 1)]
+    measure(replace(PLAN, repeats=cap), condemn(TIMED, *again))
+    assert heard.order == [*(piece.id for piece in FIRST.slices), *again]
+    assert names(run.evidence / "slices") == set(heard.order)
+    attempts = [record.plan.attempt for record in heard.records if record.reasons]
+    assert attempts == list(range(1, cap + 2))
+
+
+def test_several_invalid_slices_take_turns(measure: Measure, heard: Listener) -> None:
+    """In the order in which they were found."""
+    measure(judges=condemn("r01-s004-native", "r01-s006-native-aa"))
+    assert heard.order[6:] == ["r01-s007-native-again1", "r01-s008-native-aa-again1"]
+
+
+def test_an_invalid_warm_up_is_repeated_at_once(measure: Measure, heard: Listener) -> None:
+    """At the end of the round there would be nothing left to warm."""
+    measure(judges=condemn("r01-s002-lua"))
+    assert heard.order[:4] == ["r01-s001-native", "r01-s002-lua", "r01-s007-lua-again1", "r01-s003-native-aa"]
+
+
+def test_a_lost_call_is_seen_and_the_slice_repeated(
+    measure: Measure, world: World, run: store.Run, heard: Listener
+) -> None:
+    """With the checks of the lab itself, and the evidence of both beside each other."""
+    world.lost[TIMED] = 1
+    measure()
+    again = "r01-s007-lua-again1"
+    records = {record.plan.id: record for record in heard.records}
+    assert "SIPp: 11 of 12 calls succeeded" in records[TIMED].reasons
+    assert records[again].reasons == ()
+    for name in (TIMED, again):
+        assert store.load(SliceRecord, run.evidence / "slices" / name / "slice.json") == records[name]
+    assert (run.evidence / "slices" / TIMED / "sipp-errors.log").read_text() == "1 aborted\n"
+
+
+def test_limits_are_the_plans(measure: Measure) -> None:
+    """Whoever judges a slice gets them."""
+    given: list[Limits] = []
+
+    def judge(_: SliceRecord, limits: Limits) -> tuple[str, ...]:
+        given.append(limits)
+        return ()
+
+    limits = Limits(retransmissions=7)
+    measure(replace(PLAN, limits=limits), Judges(judge, lambda _: ()))
+    assert given == [limits] * len(FIRST.slices)
+
+
+def test_a_slice_leaves_its_record_its_log_and_sipps_files(measure: Measure, run: store.Run) -> None:
+    """No error file where there was no error, and nothing unfinished."""
+    measure()
+    assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices}
+    for piece in FIRST.slices:
+        assert names(run.evidence / "slices" / piece.id) == {"slice.json", "kamailio.log", "sipp.csv"}
+
+
+def test_a_record_has_what_was_seen_on_both_edges(measure: Measure, heard: Listener) -> None:
+    """Counters as differences: the second slice of a cell begins where its first has ended."""
+    measure()
+    first, second = (record for record in heard.records if record.plan.cell == "lua")
+    received = [
+        edge.statistics[validity.RECEIVED] for record in (first, second) for edge in (record.before, record.after)
+    ]
+    assert received == [0, 24, 24, 48]
+    assert second.tally.lines == 24
+    assert (second.sipp.successful, second.engine, second.kamailio_cpus) == (12, "lua", 1)
+
+
+def test_a_start_leaves_its_proof(measure: Measure, run: store.Run) -> None:
+    """One folder for each cell and round, with Kamailio's own words."""
+    measure()
+    assert names(run.evidence / "starts") == {f"r01-{cell}" for cell in CELLS}
+    folder = run.evidence / "starts" / "r01-lua"
+    assert names(folder) >= {"start.json", "proof.txt", "probe.log", "inspect.json", "kamailio.log"}
+    assert (folder / "probe.log").read_text() == "engine lua\n"
+    found = start(run, "r01-lua")
+    assert (found.engine, found.engine_word, found.marker) == ("lua", "lua", "lua")
+    assert found.script == "/etc/kamailio/parity/lua.lua"
+    assert found.cpus_allowed == found.cpus_asked == {"kamailio": "1", "mysql": "0", "sipp": "0", "driver": "0"}
+    assert found.reasons == ()
+
+
+def test_every_line_of_a_log_is_kept_once(measure: Measure, world: World, run: store.Run) -> None:
+    """The start's part, each slice's, and the end's: together they are the whole log."""
+    measure()
+    for cell in CELLS:
+        parts = [run.evidence / "starts" / f"r01-{cell}" / "kamailio.log"]
+        parts += [run.evidence / "slices" / piece.id / "kamailio.log" for piece in FIRST.slices if piece.cell == cell]
+        parts += [run.evidence / "starts" / f"r01-{cell}" / "kamailio-end.log"]
+        assert b"".join(part.read_bytes() for part in parts) == (world.volume / f"{cell}.log").read_bytes()
+        assert b"probe-1" in parts[0].read_bytes()
+
+
+def test_a_cell_that_runs_another_engine_gets_no_load(
+    measure: Measure, world: World, run: store.Run, heard: Listener
+) -> None:
+    """It would be measured in the wrong name. The others are measured all the same."""
+    world.says["lua"] = "native"
+    measure()
+    assert [name for name in world.loads() if "lua" in name] == []
+    assert len(world.loads()) == 4
+    reasons = start(run, "r01-lua").reasons
+    assert "engine proof: Kamailio says that its engine is 'native', 'lua' expected" in reasons
+    assert [f"round 1, lua: {reason}" for reason in reasons] == heard.notes
+    assert start(run, "r01-lua").bindings is None
+    assert start(run, "r01-native").bindings == 10
+
+
+def test_a_cell_whose_reply_has_no_marker_gets_no_load(measure: Measure, world: World, run: store.Run) -> None:
+    """A script that throws answers nothing, and looks fast. What SIPp said of it is kept."""
+    world.unmarked.add("lua")
+    measure()
+    assert [name for name in world.loads() if "lua" in name] == []
+    assert start(run, "r01-lua").marker == ""
+    assert "X-Lab-Engine" in (run.evidence / "starts" / "r01-lua" / "probe.log").read_text()
+
+
+def test_a_marker_of_an_earlier_round_proves_nothing(measure: Measure, world: World, run: store.Run) -> None:
+    """The volume outlives a round; the log in it is only as good as the probe that wrote it."""
+    measure()
+    world.unmarked.add("lua")
+    measure(number=2)
+    assert start(run, "r02-lua").marker == ""
+    assert [name for name in world.loads() if name.startswith("r02") and "lua" in name] == []
+
+
+def test_where_nothing_is_proven_nothing_is_measured(measure: Measure, world: World, run: store.Run) -> None:
+    """The round ends in order, and its proofs say why."""
+    world.unmarked.update(CELLS)
+    measure()
+    assert world.loads() == []
+    assert names(run.evidence / "starts") == {f"r01-{cell}" for cell in CELLS}
+    assert world.history[-2:] == ["removed", "down"]
+
+
+def test_bindings_that_are_not_there_mark_the_start(
+    measure: Measure, world: World, run: store.Run, heard: Listener
+) -> None:
+    """An engine that answers 200 and saves nothing is found out at the end of the round."""
+    world.unwritten["lua"] = 3
+    measure()
+    reason = "MySQL: 7 bindings in location, 10 expected"
+    assert start(run, "r01-lua").reasons == (reason,)
+    assert start(run, "r01-native").reasons == ()
+    assert heard.notes == [f"round 1, lua: {reason}"]
+
+
+@pytest.mark.parametrize(("calls", "expected"), [(12, 10), (4, 4)])
+def test_each_subscriber_that_registered_has_one_binding(
+    measure: Measure, run: store.Run, calls: int, expected: int
+) -> None:
+    """A refresh is no second one; users take turns from the first in every slice."""
+    measure(testing.plan(engines=("native",), rounds=1, slices=2, warmup_slices=1, calls=calls))
+    found = start(run, "r01-native")
+    assert (found.bindings, found.bindings_expected) == (expected, expected)
+
+
+def test_a_kamailio_that_does_not_end_well_marks_its_start(measure: Measure, world: World, run: store.Run) -> None:
+    """A crash at the end is a crash."""
+    world.exit_codes["native-aa"] = 139
+    measure()
+    assert start(run, "r01-native-aa").exit_code == 139
+    assert start(run, "r01-native-aa").reasons == ("Kamailio: ended with exit code 139",)
+    assert start(run, "r01-native").exit_code == 0
+
+
+def test_a_kamailio_that_falls_silent_ends_the_run(measure: Measure, world: World, run: store.Run) -> None:
+    """With its last log lines as the cause; what was measured before stays, nothing of the slice does."""
+    world.silent.add(TIMED)
+    with pytest.raises(TestbedError, match="Kamailio of cell lua does not answer: kamcmd: cannot connect") as caught:
+        measure()
+    assert "request-route executed in" in caught.value.detail
+    assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices[:4]}
+    assert world.history[-2:] == ["removed", "down"]
+
+
+def test_a_sipp_that_cannot_begin_ends_the_run(measure: Measure, world: World, run: store.Run) -> None:
+    """A scenario with a fault in it, say: SIPp's words are the cause."""
+    world.mute.add("r01-s001-native")
+    with pytest.raises(TestbedError, match="no statistics") as caught:
+        measure()
+    assert caught.value.detail == "Unable to load scenario"
+    assert names(run.evidence / "slices") == set()
+
+
+def test_ctrl_c_during_a_slice_keeps_those_before(measure: Measure, world: World, run: store.Run) -> None:
+    """And takes everything down."""
+    world.interrupted.add(TIMED)
+    with pytest.raises(KeyboardInterrupt):
+        measure()
+    assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices[:4]}
+    assert world.history[-2:] == ["removed", "down"]
+
+
+def test_a_user_hears_which_round_it_is(measure: Measure, heard: Listener) -> None:
+    """Of how many."""
+    measure()
+    measure(number=2)
+    assert [stage.partition(":")[0] for stage in heard.stages] == ["round 1 of 2", "round 2 of 2"]
