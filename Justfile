@@ -38,6 +38,7 @@ unit *args:
 
 # Tests with the real images; arguments go to pytest
 docker-tests *args: _engine
+    @./justw lab images
     pytest tests/docker "$@"
 
 [private]

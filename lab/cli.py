@@ -47,13 +47,15 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         command: Callable[[argparse.Namespace], int] = options.command
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()  # here, where a failure can still be told
     except BrokenPipeError:
         # The reader of our output has gone (| head): nothing is wrong, and nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  (whatever it is, it has an exit code of its own)
         return _explain(error, Console(stderr=True, highlight=False))
+    return code
 
 
 def _explain(error: BaseException, console: Console) -> int:
@@ -212,9 +214,9 @@ def _run(options: argparse.Namespace) -> int:
     from lab.progress import RunProgress  # noqa: PLC0415
     from lab.session import Judges  # noqa: PLC0415
 
+    asked = experiment.read(options.file)  # what the user wrote comes first
     client = host.engine()
     console = Console(stderr=True, highlight=False)
-    asked = experiment.read(options.file)
     specification = assembly.specify(asked, client, listen=_listener(), kamailio_source=options.kamailio_source)
     with RunProgress(console, specification.plan) as progress:
         folder = runner.run(

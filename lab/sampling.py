@@ -90,16 +90,22 @@ class Cgroup:
 
     def cpu_usec(self) -> int | None:
         """CPU time so far; None where the kernel shows no file."""
-        if self._cpu is None:
+        text = _content(self._cpu)
+        if text is None:
             return None
-        text = self._cpu.read_text(encoding="ascii")
-        if self._scale is None:
-            return int(text) // 1000
-        return _value(text, self._scale)
+        return int(text) // 1000 if self._scale is None else _value(text, self._scale)
 
     def throttled(self) -> int | None:
         """Periods in which the container was throttled."""
-        return None if self._stat is None else _value(self._stat.read_text(encoding="ascii"), "nr_throttled")
+        return _value(_content(self._stat), "nr_throttled")
+
+
+def _content(path: Path | None) -> str | None:
+    """A file of a cgroup; it goes with the container's last process."""
+    try:
+        return path.read_text(encoding="ascii") if path else None
+    except OSError:
+        return None
 
 
 def _files(pid: int) -> tuple[Path | None, Path | None, str | None]:
@@ -122,8 +128,8 @@ def _first(candidates: list[Path]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _value(text: str, key: str) -> int | None:
-    found = re.search(rf"^{key} (\d+)$", text, re.MULTILINE)
+def _value(text: str | None, key: str) -> int | None:
+    found = re.search(rf"^{key} (\d+)$", text or "", re.MULTILINE)
     return int(found[1]) if found else None
 
 

@@ -85,7 +85,8 @@ class Session:
             message = f"cell {cell.name}: Kamailio does not say what it is: {answer.err.decode(errors='replace')}"
             raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
         word = proof.parse(answer.text)
-        probe_log = self.holder.read(load.probe_log(cell.name)) or probed.out[-4000:] + probed.err[-4000:]
+        # Only of a probe that went well: the file may be of an earlier round.
+        probe_log = self.holder.read(load.probe_log(cell.name)) if probed.code == 0 else b""
         start = StartRecord(
             round=number,
             cell=cell.name,
@@ -93,7 +94,7 @@ class Session:
             kamailio=cell.kamailio,
             image=str(station.kamailio.attrs["Image"]),
             start_seconds=station.start_seconds,
-            marker=load.marker(probe_log.decode(errors="replace")) if probed.code == 0 else "",
+            marker=load.marker(probe_log.decode(errors="replace")),
             engine_word=word.engine,
             script=word.script,
             request_route=word.request_route,
@@ -109,7 +110,7 @@ class Session:
         start = replace(start, reasons=self.judges.start(start))
         with self.run.part("starts", start_id) as folder:
             store.dump(start, folder / "start.json")
-            (folder / "probe.log").write_bytes(probe_log)
+            (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
             (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
             store.write_atomically(folder / "inspect.json", station.inspect())
             self._first_log(station, folder)

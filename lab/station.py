@@ -115,10 +115,10 @@ class Station:
     def __post_init__(self) -> None:
         """The cgroup is found by the container's first process."""
         self.kamailio.reload()
-        pid = int(self.kamailio.attrs["State"]["Pid"])
-        if not pid:
-            raise TestbedError(f"Kamailio of cell {self.cell.name} is not running")
-        self.cgroup = sampling.Cgroup(pid)
+        try:
+            self.cgroup = sampling.Cgroup(int(self.kamailio.attrs["State"]["Pid"]))
+        except OSError as error:  # the number is 0, or of a process that has ended since
+            raise TestbedError(f"Kamailio of cell {self.cell.name} is not running") from error
 
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""

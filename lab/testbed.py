@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import docker
+import mysql.connector
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
@@ -71,17 +72,20 @@ class Testbed:
             stack.callback(self._down)
             self._compose("up", "--detach", "--no-deps", "mysql", "log-holder", what="starting MySQL")
             try:
-                mysql = self._container("mysql")
-                port = _port(mysql)
+                server = self._container("mysql")
+                port = _port(server)
 
                 def alive() -> bool:
-                    mysql.reload()
-                    return bool(mysql.status == "running")
+                    server.reload()
+                    return bool(server.status == "running")
 
                 connection = stack.enter_context(database.connect(port, password, alive=alive))
             except LabError as error:
                 raise TestbedError(str(error), detail=self._last_lines("mysql"), remedy=error.remedy) from error
-            yield connection, Holder(self._container("log-holder"))
+            try:
+                yield connection, Holder(self._container("log-holder"))
+            except mysql.connector.Error as error:
+                raise TestbedError(f"MySQL failed: {error}", detail=self._last_lines("mysql")) from error
 
     @contextmanager
     def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:
@@ -91,9 +95,9 @@ class Testbed:
         try:
             try:
                 self._compose("up", "--detach", "--no-deps", *services, what="starting the cells")
+                stations = {cell.name: self._station(cell, holder, begun) for cell in self.plan.cells}
             except LabError as error:
                 raise self._who_died(holder) or error from error
-            stations = {cell.name: self._station(cell, holder, begun) for cell in self.plan.cells}
             with ThreadPoolExecutor(len(stations)) as pool:
                 ready = list(pool.map(lambda station: station.ready(), stations.values()))
             if not all(ready):

@@ -40,6 +40,7 @@ class World:
     databases: dict[str, int] = field(default_factory=dict)  # name -> bindings
     # What goes wrong:
     says: dict[str, str] = field(default_factory=dict)  # cell -> the engine that its Kamailio really runs
+    dead: set[str] = field(default_factory=set)  # cells whose Kamailio has ended before anyone asked
     unmarked: set[str] = field(default_factory=set)  # cells whose probe fails
     lost: dict[str, int] = field(default_factory=dict)  # slice -> calls that fail in it
     silent: set[str] = field(default_factory=set)  # slices after which Kamailio answers no RPC
@@ -96,7 +97,8 @@ class Kamailio:
         """Fresh: nothing received, nothing bound."""
         self.world = world
         self.cell = cell
-        self.attrs = {"Image": "sha256:" + "5" * 64, "State": {"Pid": os.getpid()}}
+        pid = 0 if cell.name in world.dead else os.getpid()
+        self.attrs = {"Image": "sha256:" + "5" * 64, "State": {"Pid": pid}}
         self.statistics = Counter[str]()
         self.answers = True
         self.log = Path(override.log_of(cell.name))

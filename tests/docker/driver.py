@@ -100,6 +100,7 @@ class Lab:
     folder: Path
     client: docker.DockerClient
     environment: dict[str, str]
+    begun: list[Running] = field(default_factory=list)
 
     @classmethod
     @contextmanager
@@ -114,6 +115,9 @@ class Lab:
         try:
             yield lab
         finally:
+            for running in lab.begun:
+                running.interrupt()
+                running.end()
             for run in lab.runs():
                 testbed.remove_all(client, run.name)
 
@@ -144,7 +148,8 @@ class Lab:
             env=self.environment,
             cwd=ROOT,
         )
-        return Running(process, self)
+        self.begun.append(Running(process, self))
+        return self.begun[-1]
 
     def __call__(self, *arguments: str | Path) -> Running:
         """Run a command to its end."""

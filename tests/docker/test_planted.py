@@ -9,27 +9,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lab.model import MEASURED_LEGS
+from lab import store
+from lab.model import MEASURED_LEGS, StartRecord
 from lab.versions import ROOT
 from tests.docker.driver import Lab, Running
 
-PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
-CONFIGURATION = PARITY.parent / "kamailio.cfg"
-PLANTED_USEC = 50
-
-# The first line of each request function, and a busy wait of PLANTED_USEC that goes before or after it. The clocks are
-# those that an embedded script has: os.clock() is the CPU time of the process, perf_counter() the wall clock.
-LUA_FUNCTION = "function ksr_request_route()\n"
-LUA_WAIT = f"    local planted = os.clock() + {PLANTED_USEC}e-6\n    while os.clock() < planted do end\n"
-PYTHON_FUNCTION = '        """Every request starts here."""\n'
-PYTHON_WAIT = f"""
-        planted = time.perf_counter() + {PLANTED_USEC}e-6
-        while time.perf_counter() < planted:
-            pass
-"""
+CONFIGURATION = ROOT / "images" / "kamailio" / "etc" / "kamailio.cfg"
+PARITY = CONFIGURATION.parent / "parity"
+ENGINES = ("lua", "python3")
+LEGS = tuple(leg.value for leg in MEASURED_LEGS)
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -44,52 +36,126 @@ def scripts(folder: Path) -> Path:
     return Path(shutil.copytree(PARITY, folder, copy_function=shutil.copyfile))
 
 
-def plant(folder: Path) -> None:
-    """Put the busy wait into the Lua and the Python script."""
-    rewrite(folder / "lua.lua", LUA_FUNCTION, LUA_FUNCTION + LUA_WAIT)
-    rewrite(folder / "python3.py", PYTHON_FUNCTION, PYTHON_FUNCTION + PYTHON_WAIT)
-    rewrite(folder / "python3.py", "import KSR\n", "import time\n\nimport KSR\n")
-
-
 # --- a busy wait ----------------------------------------------------------------------------------------------------
 
+PLANTED_USEC = 50
+# Seconds apart, a shared machine changes by more than what is planted. So six calls of thirteen have the wait, and a
+# slice is compared with itself. (Every other call would not do: SIPp sends in pairs, of which the second costs less.)
+CYCLE = 13
+
+LUA_FUNCTION = "function ksr_request_route()\n"
+LUA_WAIT = f"""
+    if tonumber(string.match(KSR.pv.gete("$ci"), "%d+$")) % {CYCLE} % 2 == 1 then
+        local planted = os.clock() + {PLANTED_USEC}e-6
+        while os.clock() < planted do end
+    end
+"""
+PYTHON_FUNCTION = '        """Every request starts here."""\n'
+PYTHON_WAIT = f"""
+        if int(KSR.pv.gete("$ci").rpartition("-")[2]) % {CYCLE} % 2 == 1:
+            planted = time.perf_counter() + {PLANTED_USEC}e-6
+            while time.perf_counter() < planted:
+                pass
+"""
+
+
 @pytest.fixture(scope="module")
-def differences(module_lab: Lab) -> pd.DataFrame:
-    """Median of each cell less that of the engine's own script, by cell and leg, in usec.
-
-    A slice is compared with its neighbours: the difference is taken in each block of the interleaved order, and the
-    middle one of the blocks counts. `control` is the same script under another name.
-    """
-    folder = scripts(module_lab.folder / "planted")
-    plant(folder)
-    scripts(module_lab.folder / "control")
-    experiment = module_lab.experiment(
-        name="planted",
-        engines=["lua", "python3"],
-        routing=["parity", "./planted", "./control"],
-        baseline="lua-parity",
-        rounds=1,
-        slices=6,
+def differences(module_lab: Lab) -> dict[tuple[str, str], float]:
+    """By cell and leg: what those calls cost more, in usec, that have the wait where it is planted."""
+    planted = scripts(module_lab.folder / "planted")
+    rewrite(planted / "lua.lua", LUA_FUNCTION, LUA_FUNCTION + LUA_WAIT)
+    rewrite(planted / "python3.py", PYTHON_FUNCTION, PYTHON_FUNCTION + PYTHON_WAIT)
+    rewrite(planted / "python3.py", "import KSR\n", "import time\n\nimport KSR\n")
+    run = module_lab(
+        "run",
+        module_lab.experiment(
+            name="planted",
+            engines=list(ENGINES),
+            routing=["parity", "./planted"],
+            baseline="lua-parity",
+            rounds=1,
+            warmup_slices=0,
+            slice_seconds=6.0,
+            rate_per_s=300,
+        ),
     )
-    run = module_lab("run", experiment)
     assert run.process.returncode in {0, 4}, run.error
-    (found,) = module_lab.runs()
-    messages = pd.read_parquet(found / "frames" / "messages.parquet")
-    slices = pd.read_parquet(found / "frames" / "slices.parquet").set_index("slice")
-    medians = messages.groupby(["slice", "leg"], observed=True)["usec"].median().unstack()
-    medians["block"] = (slices["position"] - 1) // 7
-    medians["cell"] = slices["cell"].astype(str)
-    print(medians)
-    table = medians[slices["valid"] & ~slices["warmup"] & (slices["attempt"] == 1)].set_index(["block", "cell"])[[leg.value for leg in MEASURED_LEGS]]
-    print(table.unstack())
-    rows = {}
-    for engine in ("lua", "python3"):
-        own = table.xs(f"{engine}-parity", level="cell")
-        for name in ("planted", "control"):
-            rows[engine, name] = (table.xs(f"{engine}-{name}", level="cell") - own).median()
-    return pd.DataFrame(rows).T
+    (folder,) = module_lab.runs()
+    messages = pd.read_parquet(folder / "frames" / "messages.parquet")
+    call = messages["call_id"].str.extract(r"(\d+)$")[0].astype(int)
+    waits = call % CYCLE % 2 == 1
+    return {
+        (str(cell), str(leg)): quick(rows.loc[waits, "usec"]) - quick(rows.loc[~waits, "usec"])
+        for (cell, leg), rows in messages[~messages["retransmission"]].groupby(["cell", "leg"], observed=True)
+    }
 
 
-def test_show(differences):
-    print(differences)
-    assert 0
+def quick(usec: "pd.Series[int]") -> float:
+    """Mean of the quicker third: a constant moves it as it moves every quantile, and nothing has interrupted it."""
+    ordered = np.sort(usec.to_numpy())
+    return float(ordered[: len(ordered) // 3].mean())
+
+
+@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_planted_wait_is_seen_in_its_size(differences: dict[tuple[str, str], float], engine: str, leg: str) -> None:
+    """50 usec in each leg of each engine, and what the script needs to look at the clock; neither more nor less."""
+    assert 0.8 * PLANTED_USEC < differences[f"{engine}-planted", leg] < 1.6 * PLANTED_USEC
+
+
+@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_a_plant_nothing_is_seen(differences: dict[tuple[str, str], float], engine: str, leg: str) -> None:
+    """The control: the same calls of the same engine, of which none waits; so the test above can fail."""
+    assert differences[f"{engine}-parity", leg] == pytest.approx(0, abs=0.3 * PLANTED_USEC)
+
+
+# --- a script that does not run ---------------------------------------------------------------------------------------
+
+
+def broken(lab: Lab, **changes: object) -> tuple[Running, dict[str, Any]]:
+    """A short run that must end as invalid, with its summary."""
+    run = lab("run", lab.experiment(rounds=1, warmup_slices=0, repeats=0, baseline="native", **changes))
+    assert run.process.returncode == 4, run.error
+    assert lab.left() == []
+    return run, json.loads((lab.results / "latest" / "summary.json").read_text())
+
+
+def test_a_request_route_beside_the_script_is_caught(lab: Lab) -> None:
+    """Kamailio silently prefers it and never asks the engine: every reply is right, and every figure is native's."""
+    mixed = lab.folder / "mixed.cfg"
+    native = (PARITY / "native.cfg").read_text()
+    mixed.write_text(f"{CONFIGURATION.read_text()}\n#!ifndef WITH_ENGINE_NATIVE\n{native}\n#!endif\n")
+    run, summary = broken(lab, name="mixed", engines=["native", "lua"], configuration="./mixed.cfg")
+    assert "request_route" in summary["broken"]["lua"]
+    assert "request_route" in run.error
+    assert summary["cells"]["lua"]["legs"]["challenge"]["count"] == 0
+    start = store.load(StartRecord, lab.results / "latest" / "evidence" / "starts" / "r01-lua" / "start.json")
+    assert start.marker == "native"
+    assert start.request_route
+
+
+def test_a_script_that_throws_is_caught(lab: Lab) -> None:
+    """It answers nothing, and would look fast. The other engine's figures stand."""
+    thrown = scripts(lab.folder / "throws")
+    rewrite(thrown / "lua.lua", LUA_FUNCTION, f'{LUA_FUNCTION}    error("planted")\n')
+    run, summary = broken(lab, name="throws", engines=["native", "lua"], routing="./throws")
+    assert "lua" in summary["broken"]
+    assert "engine proof" in run.error
+    assert "planted" in (lab.results / "latest/evidence/starts/r01-lua/kamailio.log").read_text()
+    assert summary["cells"]["lua"]["legs"]["challenge"]["count"] == 0
+    assert summary["cells"]["native"]["legs"]["challenge"]["count"] == 150
+
+
+def test_a_script_that_throws_in_one_leg_is_caught(lab: Lab) -> None:
+    """The engine proves itself and challenges; then the registrar's part throws. No figure of either leg is shown."""
+    thrown = scripts(lab.folder / "throws")
+    function = "function ksr_route_registrar()\n"
+    rewrite(thrown / "lua.lua", function, f'{function}    error("planted")\n')
+    run, summary = broken(lab, name="throws", engines=["native", "lua"], routing="./throws")
+    reasons = summary["cells"]["lua"]["reasons"]
+    assert any("SIPp: 0 of 150 calls succeeded" in reason for reason in reasons)
+    assert any("error line" in reason and "planted" in reason for reason in reasons)
+    assert "SIPp: 0 of 150 calls succeeded" in run.error
+    assert {leg["count"] for leg in summary["cells"]["lua"]["legs"].values()} == {0}
+    assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {150}

@@ -1,11 +1,14 @@
 """What an experiment file may say, and how a fault in it is told: by file, line and key, with what helps."""
 
+import json
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from lab.errors import BadInputError, Exit
-from lab.experiment import CpuLists, Experiment, read
+from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, read
 from lab.model import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -190,3 +193,26 @@ def test_a_file_that_is_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for unreadable in (file, file.parent):
         with pytest.raises(BadInputError, match=f"^{unreadable}: cannot be read: "):
             read(unreadable)
+
+
+PAGE = (ROOT / "docs" / "experiments.md").read_text()
+
+
+@pytest.mark.parametrize(("title", "table"), [("## Keys", Keys), ("### [limits]", LimitKeys), ("### [cpus]", CpuLists)])
+def test_the_page_explains_every_key_with_its_default(title: str, table: type) -> None:
+    """And no key that is not there."""
+    part = PAGE.partition(f"\n{title}\n")[2].partition("\n#")[0]
+    shown = {row[1]: row[2] for row in re.finditer(r"^\| `(\w+)` \|[^|]*\| ([^|]+) \|", part, re.MULTILINE)}
+    plain = {field.name: field.default for field in fields(table) if isinstance(field.default, str | int | float)}
+    defaults = {key: f"`{json.dumps(value)}`" for key, value in plain.items()}
+    assert {key: text for key, text in shown.items() if text not in {"required", "table"}} == defaults
+    assert list(shown) == [field.name for field in fields(table)]
+
+
+@pytest.mark.parametrize(
+    "example", [text for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL) if "name =" in text]
+)
+def test_the_pages_examples_are_experiments(file: Path, example: str) -> None:
+    """As they stand there."""
+    file.write_text(example)
+    assert read(file).keys.rounds > 1

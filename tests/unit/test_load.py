@@ -152,7 +152,7 @@ def test_a_row_that_broke_off_does_not_count(tmp_path: Path) -> None:
     """SIPp was killed while it wrote: the whole row before it is the last."""
     text = RECORDED.read_text().rstrip()
     path = tmp_path / "sipp.csv"
-    path.write_text(text[: text.rindex("600;0;0;600;")])
+    path.write_text(text[: text.rindex(";600;0;0;600;") + len(";600;0;0;")])
     assert load.outcome(PIECE, path, -9).rate_per_s == 398.936
 
 

@@ -80,6 +80,23 @@ def test_an_interruption_ends_the_program(kind: type[BaseException]) -> None:
         os.kill(pids[0], 0)
 
 
+def test_a_program_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
+    """Compose has something to tidy up."""
+    word = tmp_path / "last word"
+    program = (
+        "import signal, sys\n"
+        f"def end(*_): open({str(word)!r}, 'w').write('tidy'); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); print('ready', flush=True); signal.pause()"
+    )
+
+    def interrupt(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(python(program), what="waiting", listen=interrupt)
+    assert word.read_text() == "tidy"
+
+
 def test_a_ctrl_c_of_the_terminal_does_not_reach_the_program() -> None:
     """We end it ourselves, in order: it has a session of its own."""
     assert run(python("import os; print(os.getsid(0) == os.getpid())"), what="asking") == "True"

@@ -159,6 +159,15 @@ def test_what_the_kernel_does_not_show_is_not_measured(kernel: Kernel, groups: s
     assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
 
 
+def test_a_container_that_has_ended_is_not_measured_any_more(kernel: Kernel) -> None:
+    """Its files go with its last process; the checks that follow say that it died."""
+    kernel.has("/proc/4711/cgroup", "0::/docker/abc\n")
+    kernel.has("/sys/fs/cgroup/docker/abc/cpu.stat", "usage_usec 5\nnr_throttled 0\n")
+    cgroup = sampling.Cgroup(4711)
+    kernel.path("/sys/fs/cgroup/docker/abc/cpu.stat").unlink()
+    assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
+
+
 STAT = """\
 cpu  400 0 400 9000 1 0 2 77 0 0
 cpu0 100 0 100 2000 0 0 1 10 0 0

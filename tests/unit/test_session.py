@@ -253,6 +253,7 @@ def test_a_marker_of_an_earlier_round_proves_nothing(measure: Measure, world: Wo
     world.unmarked.add("lua")
     measure(number=2)
     assert start(run, "r02-lua").marker == ""
+    assert "engine lua" not in (run.evidence / "starts" / "r02-lua" / "probe.log").read_text()
     assert [name for name in world.loads() if name.startswith("r02") and "lua" in name] == []
 
 
@@ -294,6 +295,14 @@ def test_a_kamailio_that_does_not_end_well_marks_its_start(measure: Measure, wor
     assert start(run, "r01-native-aa").exit_code == 139
     assert start(run, "r01-native-aa").reasons == ("Kamailio: ended with exit code 139",)
     assert start(run, "r01-native").exit_code == 0
+
+
+def test_a_kamailio_that_is_not_running_ends_the_run(measure: Measure, world: World) -> None:
+    """By the name of its cell, and before anything is sent."""
+    world.dead.add("lua")
+    with pytest.raises(TestbedError, match="Kamailio of cell lua is not running"):
+        measure()
+    assert world.loads() == []
 
 
 def test_a_kamailio_that_falls_silent_ends_the_run(measure: Measure, world: World, run: store.Run) -> None:

@@ -1,0 +1,277 @@
+"""Bad input and trouble: one clear error with its cause and remedy, its own exit code, and nothing left running."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import docker
+import pytest
+
+from lab import assembly, claims, database, experiment, runner, testbed, validity
+from lab.errors import Exit, TestbedError
+from lab.model import SliceRecord
+from lab.process import ignore
+from lab.session import Judges
+from lab.versions import ROOT
+from tests.docker.conftest import Bench
+from tests.docker.driver import DATA, Lab, Running
+
+PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
+FIRST_SLICE = r"^1/\d+ r01-s001"
+
+
+def scripts(folder: Path, script: str, text: str) -> None:
+    """A copy of our routing with something put in front of one script."""
+    shutil.copytree(PARITY, folder, copy_function=shutil.copyfile)
+    path = folder / script
+    path.write_text(text + path.read_text())
+
+
+def slices(lab: Lab) -> list[Path]:
+    """Folders of the slices that were measured."""
+    (run,) = lab.runs()
+    return sorted((run / "evidence" / "slices").glob("[!.]*"))
+
+
+def status(lab: Lab) -> tuple[str, str]:
+    """How far the run's folder says that it is."""
+    (run,) = lab.runs()
+    content = json.loads((run / "status.json").read_text())
+    return content["status"], content["ended"]
+
+
+# --- bad input: before anything starts ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"engines": ["native", "luna"]}, ["engines", "'luna'", "native, lua, python3"]),
+        ({"round": 2}, ["round: unknown key", "did you mean rounds?"]),
+        ({"rate_per_s": -5}, ["rate_per_s", "-5", "greater than 0"]),
+        ({"scenario": "./nowhere.xml"}, ["scenario", "nowhere.xml", "register"]),
+        ({"routing": "./nowhere"}, ["routing", "nowhere", "parity"]),
+        ({"configuration": "nowhere.cfg"}, ["configuration", "nowhere.cfg"]),
+        ({"kamailio": "5.2.0"}, ["kamailio", "5.2.0", "6.0.1"]),
+        ({"baseline": "python3", "engines": ["native", "lua"]}, ["baseline", "python3", "native, lua"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_input_is_refused_before_anything_starts(lab: Lab, changes: dict[str, object], words: list[str]) -> None:
+    """Exit code 2; the message names file, key, what was found and what there is."""
+    run = lab("run", lab.experiment(**changes))
+    assert run.process.returncode == Exit.USAGE, run.error
+    for word in ("small.toml", *words):
+        assert word in run.error
+    assert not lab.results.exists()
+
+
+def test_a_missing_experiment_is_refused(lab: Lab) -> None:
+    """The same for the file itself."""
+    run = lab("run", lab.folder / "nowhere.toml")
+    assert run.process.returncode == Exit.USAGE
+    assert "nowhere.toml: no such experiment file" in run.error
+
+
+# --- what does not come up --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("engine", "script", "text", "cause"),
+    [
+        ("lua", "lua.lua", "this is no Lua\n", "lua.lua:1:"),
+        ("python3", "python3.py", "def broken(:\n", "SyntaxError"),
+        ("native", "native.cfg", "request_route { no_such_function(); }\n", "no_such_function"),
+    ],
+)
+def test_a_broken_script_is_shown(lab: Lab, engine: str, script: str, text: str, cause: str) -> None:
+    """Kamailio dies at start: exit code 5, its own last words, and which cell it was."""
+    scripts(lab.folder / "broken", script, text)
+    run = lab("run", lab.experiment(engines=[engine], baseline=engine, routing="./broken"))
+    assert run.process.returncode == Exit.SETUP, run.error
+    assert cause in run.error
+    assert f"cell {engine}" in run.error
+    assert "what helps: " in run.error
+    assert lab.left() == []
+    assert status(lab) == ("sealed", "failed")
+
+
+@pytest.fixture
+def silent_image(bench: Bench) -> Iterator[str]:
+    """An image that takes MySQL's place, takes connections at its port, and says nothing."""
+    listen = (
+        'use IO::Socket::INET; IO::Socket::INET->new(LocalPort => 3306, Listen => 9) or die; print "deaf\\n"; sleep'
+    )
+    container = bench.client.containers.create(
+        bench.built["sipp"].id, labels={testbed.LABEL_RUN: bench.run}, command=["perl", "-e", listen]
+    )
+    image = container.commit()
+    yield str(image.id)
+    container.remove()
+    bench.client.images.remove(image.id)
+
+
+def test_a_mysql_that_never_answers_is_given_up(
+    lab: Lab, client: docker.DockerClient, silent_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while: the error says what was asked, and what helps; what it said last is shown."""
+    monkeypatch.setattr(database, "connect", partial(database.connect, patience_seconds=3))
+    monkeypatch.setattr(claims, "claim", partial(claims.claim, folder=lab.folder / "claims"))
+    decided = assembly.specify(experiment.read(lab.experiment()), client, listen=ignore)
+    mysql = replace(decided.images["mysql"], id=silent_image)
+    decided = replace(decided, images={**decided.images, "mysql": mysql})
+    with pytest.raises(TestbedError, match="MySQL answers no query") as caught:
+        runner.run(decided, client, lab.results, judges=Judges(validity.judge, validity.judge_start), reporter=Quiet())
+    assert caught.value.exit_code == Exit.SETUP
+    assert caught.value.remedy
+    assert lab.left() == []
+    assert status(lab) == ("sealed", "failed")
+
+
+class Quiet:
+    """Hears a run and says nothing."""
+
+    def stage(self, text: str) -> None:
+        """Not shown."""
+
+    def slice_done(self, record: SliceRecord) -> None:
+        """Not shown."""
+
+    def note(self, text: str) -> None:
+        """Not shown."""
+
+
+# --- while it runs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:
+    """At once, naming the first, which goes on."""
+    first = lab.begin("run", lab.experiment(name="first"))
+    first.wait_for("starting MySQL")
+    second = lab("run", lab.experiment(name="second"))
+    assert second.process.returncode == Exit.SETUP
+    assert "taken by first" in second.error
+    assert "what helps: wait" in second.error
+    assert first.process.poll() is None
+    assert len(lab.runs()) == 1
+    first.interrupt()
+    assert first.end() == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("moment", "measured"),
+    [("starting MySQL", False), ("round 1 of 2", False), (FIRST_SLICE, True), ("round 2 of 2", True)],
+    ids=["mysql starts", "cells start", "slice", "second round starts"],
+)
+def test_ctrl_c_leaves_nothing_but_what_was_measured(lab: Lab, moment: str, measured: bool) -> None:  # noqa: FBT001
+    """At any moment: exit code 130, nothing of ours on the engine, and frames of the slices that were finished."""
+    run = lab.begin("run", lab.experiment(repeats=0))
+    run.wait_for(moment)
+    run.interrupt()
+    assert run.end() == Exit.INTERRUPTED
+    assert "lab: interrupted" in run.error
+    assert "Traceback" not in run.error
+    assert lab.left() == []
+    assert status(lab) == ("sealed", "interrupted")
+    assert bool(slices(lab)) == measured
+    frames = lab("frames", "latest")
+    assert frames.process.returncode == Exit.INVALID, frames.error
+    summary = json.loads((lab.results / "latest" / "summary.json").read_text())
+    assert summary["valid"] is False
+    assert any("interrupted" in note for note in summary["notes"])
+
+
+def test_a_second_ctrl_c_does_not_stop_the_taking_down(lab: Lab) -> None:
+    """An impatient user presses it again, and once more."""
+    run = lab.begin("run", lab.experiment())
+    run.wait_for("round 1 of 2")
+    for _ in range(3):
+        run.interrupt()
+    assert run.end() == Exit.INTERRUPTED
+    assert lab.left() == []
+
+
+def kill(lab: Lab, service: str) -> None:
+    """Kill containers of a run's service, as the kernel does when memory is short."""
+    (run,) = lab.runs()
+    label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
+    for container in lab.client.containers.list(filters=label):
+        if container.labels["com.docker.compose.service"].startswith(service):
+            container.kill()
+
+
+@pytest.mark.parametrize(("service", "name"), [("kamailio-", "Kamailio"), ("sipp-", "SIPp"), ("mysql", "MySQL")])
+def test_what_dies_in_mid_run_is_named(lab: Lab, service: str, name: str) -> None:
+    """Exit code 5 with its name, or 4 with its name in the reasons; what was measured before stays."""
+    run = lab.begin("run", lab.experiment(repeats=0))
+    run.wait_for(FIRST_SLICE)
+    kill(lab, service)
+    assert run.end() in {Exit.SETUP, Exit.INVALID}, run.error
+    assert name in run.error
+    assert "Traceback" not in run.error
+    assert lab.left() == []
+    assert slices(lab)
+    frames = lab("frames", "latest")
+    assert frames.process.returncode == Exit.INVALID, frames.error
+
+
+# --- where results go -------------------------------------------------------------------------------------------------
+
+
+def test_a_results_folder_that_cannot_be_made_is_refused(lab: Lab) -> None:
+    """Before anything starts: it lies below a file."""
+    lab.results.write_text("in the way\n")
+    run = lab("run", DATA / "small.toml")
+    assert run.process.returncode == Exit.SETUP, run.error
+    assert "cannot write results" in run.error
+    assert "what helps: " in run.error
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own at `folder`."""
+    folder.mkdir()
+    _as_root("mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", str(folder))
+    try:
+        yield
+    finally:
+        _as_root("umount", str(folder))
+
+
+def _as_root(*command: str) -> None:
+    subprocess.run(command if os.geteuid() == 0 else ["sudo", "--non-interactive", *command], check=True)
+
+
+def test_a_full_disk_is_refused(lab: Lab) -> None:
+    """Before anything starts."""
+    with small_disk(lab.results, "64m"):
+        run = lab("run", DATA / "small.toml")
+        assert lab.runs() == []
+    assert run.process.returncode == Exit.SETUP, run.error
+    assert "left on the disk" in run.error
+    assert "--results" in run.error
+
+
+def test_a_disk_that_fills_up_in_mid_run_is_named(lab: Lab) -> None:
+    """Exit code 5 and what helps; everything is torn down, and the slices that were finished stay."""
+    with small_disk(lab.results, "3g"):
+        run = lab.begin("run", lab.experiment())
+        run.wait_for(FIRST_SLICE)
+        used = shutil.disk_usage(lab.results).used
+        _as_root("mount", "-o", f"remount,size={used}", str(lab.results))
+        assert run.end() == Exit.SETUP, run.error
+        assert "No space left on device" in run.error
+        assert "--results" in run.error
+        assert "Traceback" not in run.error
+        assert lab.left() == []
+        assert slices(lab)
+        _as_root("mount", "-o", "remount,size=3g", str(lab.results))
+        frames = lab("frames", lab.runs()[0].name)
+        assert frames.process.returncode == Exit.INVALID, frames.error

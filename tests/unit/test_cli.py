@@ -1,0 +1,434 @@
+"""The command line: what goes to which stream, and which exit code each way to end has."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+
+import lab.errors
+from lab import assembly, cli, host, images, runner, store, testing
+from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError
+from lab.host import Check
+from lab.model import SliceRecord
+from lab.session import Judges, Reporter
+from lab.versions import ROOT
+
+COMMANDS = ("doctor", "images", "up", "down", "run", "frames", "report")
+PLAN = testing.plan(rounds=2, slices=1, calls=4)
+EXPERIMENT = ROOT / "experiments" / "quick.toml"
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Lab = Callable[..., Ended]
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """The command line sets handlers and a umask for its process; here that is pytest's."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    mask = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture
+def lab_command(capfd: pytest.CaptureFixture[str]) -> Iterator[Lab]:
+    """The command line, in this process."""
+
+    def lab_command(*arguments: object) -> Ended:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as ended:  # argparse, on its own
+            code = int(ended.code or 0)
+        return Ended(code, *capfd.readouterr())
+
+    with own_signals():
+        yield lab_command
+
+
+def make(results: Path, *, spoilt: bool = False) -> Path:
+    """A run with its figures; a spoilt one has an invalid slice."""
+    made = testing.slices(PLAN)
+    if spoilt:
+        record, log = made[-1]
+        made[-1] = (replace(record, reasons=("SIPp: 3 of 4 calls succeeded",)), log)
+    folder = testing.run(results, PLAN, made)
+    cli.main(["frames", folder.name, "--results", str(results)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results with one valid run."""
+    results = tmp_path_factory.mktemp("recorded")
+    with own_signals():
+        make(results)
+    return results
+
+
+@pytest.fixture
+def results(recorded: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as a test likes."""
+    return shutil.copytree(recorded, tmp_path / "results", symlinks=True)
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which no engine answers."""
+
+    def engine() -> None:
+        raise SetupError("no Docker Engine answers: refused", remedy="./justw engine")
+
+    monkeypatch.setattr(host, "engine", engine)
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A function that only raises."""
+
+    def function(*_: object, **__: object) -> None:
+        raise error
+
+    return function
+
+
+# --- help and usage -----------------------------------------------------------------------------------------------
+
+
+def test_help_shows_the_commands_and_the_exit_codes(lab_command: Lab) -> None:
+    """And what a RUN is; on standard output, as it was asked for."""
+    ended = lab_command("--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert all(re.search(rf"^    {command} ", ended.out, re.MULTILINE) for command in COMMANDS)
+    codes = re.search(r"exit codes:\n((?:  \d+ .*\n)+)", ended.out)
+    assert codes
+    assert [int(line.split()[0]) for line in codes[1].splitlines()] == [0, 2, 4, 5, 70, 130]
+    assert "'latest'" in ended.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_examples(lab_command: Lab, command: str) -> None:
+    """That begin as a user would type them."""
+    ended = lab_command(command, "--help")
+    assert ended.code == 0
+    assert re.search(rf"examples:\n.*\blab {command}\b", ended.out)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("measure",), ("run",), ("report",), ("report", "latest", "--jsn"), ("run", "x", "y")]
+)
+def test_wrong_usage(lab_command: Lab, arguments: tuple[str, ...]) -> None:
+    """Says how it is used; nothing goes to standard output."""
+    ended = lab_command(*arguments)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert ended.err.startswith("usage: lab")
+
+
+# --- exit codes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(BadInputError, 2), (SetupError, 5), (TestbedError, 5), (LabError, 70)],
+)
+def test_an_error_ends_with_its_code_and_what_helps(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, error: type[LabError], code: int
+) -> None:
+    """First the evidence, then what happened, then what helps; all on standard error."""
+    raised = error("[cause] of it", detail="the last\nlog lines", remedy="try again")
+    monkeypatch.setattr(host, "checks", raising(raised))
+    ended = lab_command("doctor")
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err == "the last\nlog lines\nlab: [cause] of it\nlab: what helps: try again\n"
+
+
+def test_every_error_of_the_lab_has_a_documented_code() -> None:
+    """Page, help and tree of errors agree."""
+    page = (ROOT / "docs" / "exit-codes.md").read_text()
+    rows = {int(row[1]): row for row in re.finditer(r"^\| (\d+) \| `(\w+)` \|.*\|(.*)\|$", page, re.MULTILINE)}
+    assert {number: row[2] for number, row in rows.items()} == {code.value: code.name for code in Exit}
+    errors = [one for one in vars(lab.errors).values() if isinstance(one, type) and issubclass(one, LabError)]
+    for one in errors:
+        assert f"`{one.__name__}`" in rows[one.exit_code][3]
+
+
+def test_ctrl_c(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own code, and a word instead of a traceback."""
+    monkeypatch.setattr(host, "checks", raising(KeyboardInterrupt()))
+    ended = lab_command("doctor")
+    assert (ended.code, ended.out) == (Exit.INTERRUPTED, "")
+    assert ended.err.startswith("lab: interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_in_order_and_a_second_one_does_not_disturb(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """What is taken down is taken down to the end."""
+    down: list[str] = []
+
+    def checks(_: Path) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            down.append("to the end")
+
+    monkeypatch.setattr(host, "checks", checks)
+    assert lab_command("doctor").code == Exit.INTERRUPTED
+    assert down == ["to the end"]
+
+
+def test_a_disk_that_is_full_is_the_machines_fault(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it shows."""
+    full = OSError(errno.ENOSPC, "No space left on device", "/results/x")
+    monkeypatch.setattr(host, "checks", raising(full))
+    ended = lab_command("doctor")
+    assert ended.code == Exit.SETUP
+    assert "No space left on device: '/results/x'" in ended.err
+    assert "what helps: make room" in ended.err
+
+
+@pytest.mark.parametrize("error", [ValueError("unforeseen"), OSError(errno.EBADF, "unforeseen")])
+def test_whatever_is_not_foreseen_is_a_defect(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """With all that is needed to report it."""
+    monkeypatch.setattr(host, "checks", raising(error))
+    ended = lab_command("doctor")
+    assert (ended.code, ended.out) == (Exit.DEFECT, "")
+    assert "Traceback (most recent call last)" in ended.err
+    assert "unforeseen" in ended.err
+    assert ended.err.endswith("lab: this is a defect of the lab: please report it with the lines above\n")
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["kept in the buffer", "written at once"])
+def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """As in `lab doctor | head -0`, be there much to say or little."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(host, "checks", lambda _: (Check("x" * size, "", ok=True),))
+    with own_signals(), os.fdopen(writing, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert cli.main(["doctor"]) == Exit.OK
+
+
+# --- what the user names is looked at first -------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("text", ["name = \n", "name = 'x'\n", f"{EXPERIMENT.read_text()}\nrate = 3\n"])
+def test_a_bad_file_is_told_before_an_engine_is_asked_for(lab_command: Lab, tmp_path: Path, text: str) -> None:
+    """Whoever writes an experiment need not have one."""
+    (tmp_path / "mine.toml").write_text(text)
+    ended = lab_command("run", tmp_path / "mine.toml", "--results", tmp_path / "results")
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert str(tmp_path / "mine.toml") in ended.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_machine_without_an_engine(lab_command: Lab) -> None:
+    """A set-up problem, with what helps."""
+    ended = lab_command("run", EXPERIMENT)
+    assert (ended.code, ended.out) == (Exit.SETUP, "")
+    assert "what helps: ./justw engine" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('scenario = "registre"', "no scenario file"),
+        ('scenario = "../traffic/mine.xml"', "no scenario file"),
+        ('routing = "party"', "no folder"),
+        ('routing = "../routing/mine"', "no folder"),
+        ('configuration = "../kamailio.cfg"', "no file"),
+        ('kamailio = "3.3"', "no release '3.3'"),
+        ('cpus = { kamailio = "4999", mysql = "0", sipp = "0", driver = "0" }', "CPU 4999 is not allowed here"),
+        ('engines = ["native", "perl"]', "no engine 'perl'"),
+    ],
+)
+def test_what_a_file_names_must_be_there(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, problem: str
+) -> None:
+    """Before an image is built: by file, line and key."""
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(host, "allowed_cpus", lambda: (0, 1))
+    monkeypatch.setattr(images.Workshop, "ensure", raising(AssertionError("too late")))
+    key = line.partition(" ")[0]
+    lines = [old for old in EXPERIMENT.read_text().splitlines() if not old.startswith(f"{key} ")]
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join([*lines, line]))
+    ended = lab_command("run", path, "--results", tmp_path / "results")
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert f"{path}:{len(lines) + 1}: {key}: {problem}" in ended.err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "frames"])
+def test_a_run_that_is_not_there(lab_command: Lab, results: Path, command: str) -> None:
+    """Names those that are."""
+    ended = lab_command(command, "yesterday", "--results", results)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert "no run 'yesterday'" in ended.err
+    assert store.find(results, "latest").name in ended.err
+
+
+# --- a run and its report ---------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_recorded_run(lab_command: Lab, results: Path) -> None:
+    """The table goes to standard output, and nothing to standard error."""
+    ended = lab_command("report", "latest", "--results", results)
+    assert (ended.code, ended.err) == (Exit.OK, "")
+    assert all(cell.name in ended.out for cell in PLAN.cells)
+
+
+def test_a_report_for_programs_is_the_summary(lab_command: Lab, results: Path) -> None:
+    """Byte for byte, and nothing else."""
+    ended = lab_command("report", "latest", "--results", results, "--json")
+    assert (ended.code, ended.err) == (Exit.OK, "")
+    assert ended.out == (results / "latest" / "summary.json").read_text()
+    assert json.loads(ended.out)["valid"] is True
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_run_that_is_not_valid_says_so_by_its_code(lab_command: Lab, tmp_path: Path, form: tuple[str, ...]) -> None:
+    """Its table is shown all the same."""
+    make(tmp_path, spoilt=True)
+    ended = lab_command("report", "latest", "--results", tmp_path, *form)
+    assert ended.code == Exit.INVALID
+    assert "SIPp: 3 of 4 calls succeeded" in ended.out
+
+
+def test_frames_are_made_again_from_evidence_alone(lab_command: Lab, results: Path) -> None:
+    """With the same figures."""
+    run = store.find(results, "latest")
+    before = json.loads((run / "summary.json").read_text())
+    shutil.rmtree(run / "frames")
+    (run / "summary.json").unlink()
+    assert lab_command("frames", "latest", "--results", results).code == Exit.OK
+    assert json.loads((run / "summary.json").read_text()) == before
+    assert (run / "frames" / "messages.parquet").is_file()
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
+    """The run that `lab run` would make: all of it happens, but for the testbed. Its progress is heard."""
+    run = store.find(results, "latest")
+
+    def run_it(specification: SimpleNamespace, *_: object, judges: Judges, reporter: Reporter) -> Path:
+        reporter.stage("starting MySQL")
+        for path in sorted(run.glob("evidence/slices/*/slice.json")):
+            record = store.load(SliceRecord, path)
+            assert judges.slice(record, specification.plan.limits) == ()
+            reporter.slice_done(record)
+        reporter.note("somebody should know this")
+        return run
+
+    def specify(*_: object, listen: Callable[[str], None], kamailio_source: Path | None) -> SimpleNamespace:
+        assert kamailio_source is None
+        listen("building kemi-lab/sipp:3.7.3")
+        return SimpleNamespace(plan=PLAN)
+
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(assembly, "specify", specify)
+    monkeypatch.setattr(runner, "run", run_it)
+    return run
+
+
+def test_a_run_ends_with_its_table(lab_command: Lab, measured: Path) -> None:
+    """Figures are made of its evidence at once. Builds and progress go to standard error."""
+    (measured / "summary.json").unlink()
+    ended = lab_command("run", EXPERIMENT)
+    assert ended.code == Exit.OK
+    assert (measured / "summary.json").is_file()
+    assert str(measured) in ended.out
+    for said in ("building kemi-lab/sipp:3.7.3", "starting MySQL", "r01-s001-native", "! somebody should know this"):
+        assert said in ended.err
+        assert said not in ended.out
+
+
+def test_a_run_for_programs_prints_json_alone(lab_command: Lab, measured: Path) -> None:
+    """It can go straight into jq."""
+    ended = lab_command("run", EXPERIMENT, "--json")
+    assert ended.out == (measured / "summary.json").read_text()
+
+
+# --- the other commands -------------------------------------------------------------------------------------------
+
+
+CHECKS = (Check("Docker Engine", "20.10.24", ok=True), Check("CPUs", "0", ok=False, advice="expect noise"))
+
+
+@pytest.mark.parametrize(("checks", "code"), [(CHECKS[:1], Exit.OK), (CHECKS, Exit.SETUP)])
+def test_the_doctor_ends_well_if_all_is_well(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...], code: Exit
+) -> None:
+    """A line for each thing that was looked at, with advice where it helps; the same for programs."""
+    monkeypatch.setattr(host, "checks", lambda _: checks)
+    ended = lab_command("doctor")
+    lines = ["ok   Docker Engine: 20.10.24", "BAD  CPUs: 0  -> expect noise"]
+    assert (ended.code, ended.out.splitlines()) == (code, lines[: len(checks)])
+    for_programs = lab_command("doctor", "--json")
+    assert for_programs.code == code
+    assert [check["ok"] for check in json.loads(for_programs.out)] == [check.ok for check in checks]
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A workshop that has the first image and is asked for the others; what it builds."""
+    made: list[str] = []
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(images.Workshop, "ensure", lambda _, recipe: made.append(recipe.tag))
+    monkeypatch.setattr(images.Workshop, "current", lambda _, recipe: "kamailio" in recipe.tag or recipe.tag in made)
+    monkeypatch.setattr(
+        images.Workshop, "built", lambda _, recipe: images.Built(recipe.tag, "sha256:1", 210_000_000, "6.0.1", {})
+    )
+    return made
+
+
+def test_images_can_be_listed_without_building(lab_command: Lab, shop: list[str]) -> None:
+    """What is missing is named, and how to get it."""
+    ended = lab_command("images", "--list")
+    assert (ended.code, shop) == (Exit.OK, [])
+    first, *others = ended.out.splitlines()
+    assert re.fullmatch(r"kemi-lab/kamailio:6\.0\.1 +210 MB  6\.0\.1", first)
+    assert all(line.endswith("missing, or out of date: lab images") for line in others)
+
+
+def test_images_are_built_in_order_and_listed(lab_command: Lab, shop: list[str]) -> None:
+    """A given source is used in place of the release; for programs there is all that is known."""
+    ended = lab_command("images", "--json")
+    assert shop == [recipe.tag for recipe in images.all_recipes()]
+    assert [row["image"]["id"] for row in json.loads(ended.out)] == ["sha256:1"] * 3
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_source_that_is_none_is_refused(lab_command: Lab, tmp_path: Path) -> None:
+    """By its path."""
+    ended = lab_command("images", "--kamailio-source", tmp_path)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert f"{tmp_path}: not a Kamailio source tree" in ended.err
