@@ -11,7 +11,7 @@ from lab.cores import Layout
 from lab.experiment import CpuLists, Experiment
 from lab.images import Recipe, Workshop
 from lab.model import Role
-from lab.runner import Specification
+from lab.runner import PROBE, Specification
 
 CONFIGURATION = images.FOLDER / "kamailio" / "etc"
 SCENARIOS = images.FOLDER / "sipp" / "scenarios"
@@ -83,6 +83,8 @@ def _scenario(experiment: Experiment) -> Path:
         ours = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
         remedy = f"ours: {', '.join(ours)}; or the path of a SIPp scenario (.xml)"
         raise experiment.fault("scenario", f"no scenario file {path}", remedy)
+    if path.stem == PROBE.stem:
+        raise experiment.fault("scenario", f"the name {PROBE.stem!r} is the engine proof's", "give it another name")
     return path
 
 

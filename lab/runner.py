@@ -52,7 +52,10 @@ def run(
     plan = specification.plan
     host.require_disk(results)
     facts = host.facts(client)  # before we are pinned ourselves
-    with claims.claim(specification.layout.all, plan.experiment), _pinned(specification.layout):
+    with (
+        claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"),
+        _pinned(specification.layout),
+    ):
         folder = store.Run.create(results, plan.experiment)
         ended = "failed"
         try:
@@ -72,7 +75,9 @@ def run(
     return folder.folder
 
 
-def _prepare(specification: Specification, facts: host.Facts, client: docker.DockerClient, folder: store.Run) -> Testbed:
+def _prepare(
+    specification: Specification, facts: host.Facts, client: docker.DockerClient, folder: store.Run
+) -> Testbed:
     """Write down all that is known before the first container starts."""
     evidence, plan, built = folder.evidence, specification.plan, specification.images
     store.write_atomically(evidence / "experiment.toml", specification.experiment.encode())

@@ -181,8 +181,8 @@ def _ratio(row: LegComparison) -> RatioLine:
 def _remarks(summary: Summary) -> Iterator[str]:
     yield from summary.notes
     yield (
-        "pooled figures mix all requests, though the legs differ several times over: they are there to be set beside the 2018 "
-        "page, not to compare engines"
+        "pooled figures mix all requests, though the legs differ several times over: they are there to be set "
+        "beside the 2018 page, not to compare engines"
     )
     for row in summary.comparisons:
         if row.cell == summary.aa_cell and row.excludes_one:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import mysql.connector
@@ -56,8 +56,7 @@ class MySql:
             connection.cursor(dictionary=True) as cursor,
         ):
             cursor.execute(statement)
-            found: list[dict[str, Any]] = cursor.fetchall() if cursor.with_rows else []
-        return found
+            return cast("list[dict[str, Any]]", cursor.fetchall()) if cursor.description else []
 
     @contextmanager
     def driver(self) -> Iterator[database.Database]:
@@ -150,6 +149,7 @@ def module_lab(
 
 def ask(container: DockerContainer, *command: str) -> str:
     """Output of a command in a container, which must succeed."""
-    code, output = container.exec(list(command))
-    assert code == 0, output.decode()
-    return output.decode()
+    answer = container.exec(list(command))
+    text = bytes(answer.output).decode()
+    assert answer.exit_code == 0, text
+    return text

@@ -110,7 +110,7 @@ def test_without_a_plant_nothing_is_seen(differences: dict[tuple[str, str], floa
     assert differences[f"{engine}-parity", leg] == pytest.approx(0, abs=0.3 * PLANTED_USEC)
 
 
-# --- a script that does not run ---------------------------------------------------------------------------------------
+# --- a script that does not run -------------------------------------------------------------------------------------
 
 
 def broken(lab: Lab, **changes: object) -> tuple[Running, dict[str, Any]]:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ from lab.process import ignore
 from lab.session import Judges
 from lab.versions import ROOT
 from tests.docker.conftest import Bench
-from tests.docker.driver import DATA, Lab, Running
+from tests.docker.driver import DATA, Lab
 
 PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 FIRST_SLICE = r"^1/\d+ r01-s001"
@@ -80,7 +79,7 @@ def test_a_missing_experiment_is_refused(lab: Lab) -> None:
     assert "nowhere.toml: no such experiment file" in run.error
 
 
-# --- what does not come up --------------------------------------------------------------------------------------------
+# --- what does not come up ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,10 +111,9 @@ def silent_image(bench: Bench) -> Iterator[str]:
     container = bench.client.containers.create(
         bench.built["sipp"].id, labels={testbed.LABEL_RUN: bench.run}, command=["perl", "-e", listen]
     )
-    image = container.commit()
-    yield str(image.id)
-    container.remove()
-    bench.client.images.remove(image.id)
+    image = str(container.commit().id)
+    yield image
+    bench.client.images.remove(image)
 
 
 def test_a_mysql_that_never_answers_is_given_up(
@@ -148,7 +146,7 @@ class Quiet:
         """Not shown."""
 
 
-# --- while it runs ----------------------------------------------------------------------------------------------------
+# --- while it runs --------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:
@@ -222,7 +220,7 @@ def test_what_dies_in_mid_run_is_named(lab: Lab, service: str, name: str) -> Non
     assert frames.process.returncode == Exit.INVALID, frames.error
 
 
-# --- where results go -------------------------------------------------------------------------------------------------
+# --- where results go -----------------------------------------------------------------------------------------------
 
 
 def test_a_results_folder_that_cannot_be_made_is_refused(lab: Lab) -> None:

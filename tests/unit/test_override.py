@@ -12,7 +12,7 @@ from lab.cores import Layout
 from lab.model import Cell, Plan, Role
 from lab.override import Images
 
-FOLDER = Path("/results/20261123T080000Z-mine/evidence/testbed")
+FOLDER = "/results/20261123T080000Z-mine/evidence/testbed"
 IMAGES = Images(kamailio="sha256:" + "a" * 64, mysql="sha256:" + "b" * 64, sipp="sha256:" + "c" * 64)
 LAYOUT = Layout("lists", {Role.KAMAILIO: (4, 5), Role.MYSQL: (0,), Role.SIPP: (1,), Role.DRIVER: (2,)})
 PLAN = replace(

@@ -264,8 +264,9 @@ def test_an_invalid_warm_up_slice_spoils_the_run_but_no_figure(sound: Summary) -
     cold = next(p for p in PIECES if p.warmup and p.cell == "lua")
     found = judge(make_frames(invalid={cold.id: "kernel: stolen"}))
     assert not found.valid
-    spoilt = {"slices_valid": ROUNDS * PLANNED - 1, "slices_invalid": 1, "reasons": (f"{cold.id}: kernel: stolen",)}
-    assert found.cells["lua"] == replace(sound.cells["lua"], **spoilt)
+    reasons = (f"{cold.id}: kernel: stolen",)
+    valid = ROUNDS * PLANNED - 1
+    assert found.cells["lua"] == replace(sound.cells["lua"], slices_valid=valid, slices_invalid=1, reasons=reasons)
 
 
 def test_slices_of_an_unproven_start_do_not_count() -> None:
