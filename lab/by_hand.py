@@ -1,10 +1,12 @@
 """compose.yaml by hand: what `lab up` and `lab down` wrap."""
 
+import os
+
 import docker
 
 from lab import process, testbed, versions
 
-RUN = "by-hand"  # the label that compose.yaml gives when no run sets another
+RUN = "by-hand"  # the label lab.run that compose.yaml gives, unless LAB_RUN sets another
 
 
 def up() -> None:
@@ -15,7 +17,7 @@ def up() -> None:
 def down(client: docker.DockerClient) -> None:
     """Take it down with its volumes, and whatever else of it is left."""
     _compose("--profile", "*", "down", "--volumes", "--remove-orphans", what="taking the testbed down")
-    testbed.remove_all(client, RUN)
+    testbed.remove_all(client, os.environ.get("LAB_RUN", RUN))
 
 
 def _compose(*arguments: str, what: str) -> None:

@@ -16,6 +16,7 @@ from lab.errors import TestbedError
 from lab.model import Cell, Plan, Sample, SlicePlan
 
 if TYPE_CHECKING:
+    from docker import DockerClient
     from docker.models.containers import Container
 
 READY_SECONDS = 15
@@ -58,11 +59,17 @@ class Answer:
 
 def ask(container: "Container", command: list[str]) -> Answer:
     """Run a command in a container; -1 when the container is not running."""
+    api = cast("DockerClient", container.client).api  # exec_run reads the exit code too early, before a busy engine has it
     try:
-        code, output = container.exec_run(command, demux=True)
+        exec_id = api.exec_create(container.id, command)["Id"]
+        out, err = api.exec_start(exec_id, demux=True)
+        state = api.exec_inspect(exec_id)
+        while state["Running"]:
+            time.sleep(0.01)
+            state = api.exec_inspect(exec_id)
     except APIError as error:
         return Answer(-1, b"", str(error).encode())
-    out, err = cast("tuple[bytes | None, bytes | None]", output)  # the stubs do not know what demux does
+    code = state["ExitCode"]
     return Answer(-1 if code is None else int(code), out or b"", err or b"")
 
 

@@ -7,12 +7,14 @@ real. Everything else is answered as the real thing answers: recorded, or built 
 import os
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from lab import load, override, proof, sampling, testing, validity
@@ -73,7 +75,51 @@ def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
     return World(volume)
 
 
-class LogHolder:
+class Api:
+    """The engine's calls for exec, over what a container answers at once."""
+
+    def __init__(self, container: "Double") -> None:
+        """Of one container."""
+        self._container = container
+        self._asked: list[list[str]] = []
+        self._codes: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def exec_create(self, _container: str, command: list[str]) -> dict[str, int]:
+        """Remember what is asked."""
+        with self._lock:
+            self._asked.append(command)
+            return {"Id": len(self._asked) - 1}
+
+    def exec_start(self, exec_id: int, *, demux: bool) -> tuple[bytes, bytes]:
+        """Answer it."""
+        assert demux
+        self._codes[exec_id], said = self._container.answer(self._asked[exec_id])
+        return said
+
+    def exec_inspect(self, exec_id: int) -> dict[str, object]:
+        """How it ended."""
+        return {"Running": False, "ExitCode": self._codes[exec_id]}
+
+
+class Double(ABC):
+    """A container that answers commands."""
+
+    id = "0" * 64
+
+    @property
+    def client(self) -> SimpleNamespace:
+        """As the Docker SDK has it."""
+        if not hasattr(self, "_client"):
+            self._client = SimpleNamespace(api=Api(self))
+        return self._client
+
+    @abstractmethod
+    def answer(self, command: list[str]) -> Output:
+        """Exit code, and what it said."""
+
+
+class LogHolder(Double):
     """The container that holds the log volume."""
 
     def __init__(self, world: World) -> None:
@@ -82,15 +128,14 @@ class LogHolder:
         self._folder = world.volume.with_name("log-holder")
         self._folder.mkdir(exist_ok=True)
 
-    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+    def answer(self, command: list[str]) -> Output:
         """Run it here; one at a time, as they share a folder."""
-        assert demux
         with self._lock:
             done = subprocess.run(command, cwd=self._folder, capture_output=True, check=False)
         return done.returncode, (done.stdout, done.stderr)
 
 
-class Kamailio:
+class Kamailio(Double):
     """The container of a cell's Kamailio."""
 
     def __init__(self, world: World, cell: Cell) -> None:
@@ -107,9 +152,8 @@ class Kamailio:
     def reload(self) -> None:
         """Nothing has changed."""
 
-    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+    def answer(self, command: list[str]) -> Output:
         """Say what is asked."""
-        assert demux
         assert command[:2] == ["sh", "-c"]
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")
@@ -167,7 +211,7 @@ class Kamailio:
         )
 
 
-class Sipp:
+class Sipp(Double):
     """The container of a cell's SIPp."""
 
     def __init__(self, world: World, kamailio: Kamailio) -> None:
@@ -175,9 +219,8 @@ class Sipp:
         self.world = world
         self.kamailio = kamailio
 
-    def exec_run(self, command: list[str], *, demux: bool) -> Output:
+    def answer(self, command: list[str]) -> Output:
         """Send what the command line says."""
-        assert demux
         if command[0] == "sed":
             return 0, (b"0\n", b"")
         assert command[0] == "sipp"

@@ -1,9 +1,13 @@
-"""compose.yaml by hand, as its own header says; under a project name of the test's own."""
+"""compose.yaml by hand: what the README shows, with any engine, and nothing left afterwards.
+
+The project and the label are the test's own, so that a testbed that somebody has raised stays untouched.
+"""
 
 import os
 import secrets
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import docker
 import pytest
@@ -11,54 +15,80 @@ import pytest
 from lab import testbed
 from lab.images import Built
 from lab.versions import ROOT
+from tests.docker.driver import SCRIPT
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Somebody at a shell, in the folder of compose.yaml."""
+
+    client: docker.DockerClient
+    run: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
+
+    def type(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """One command, to its end."""
+        own = {"COMPOSE_PROJECT_NAME": self.run, "LAB_RUN": self.run, **environment}
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+
+    def compose(self, *arguments: str, **environment: str) -> str:
+        """A command of docker compose that succeeds; what it says."""
+        done = self.type("docker", "compose", *arguments, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def left(self) -> list[str]:
+        """Everything of ours on the engine, by Compose's label as by our own."""
+        found: list[str] = []
+        for name in (f"{testbed.LABEL_RUN}={self.run}", f"com.docker.compose.project={self.run}"):
+            label: dict[str, str | list[str] | bool] = {"label": name}
+            found += [f"container {one.name}" for one in self.client.containers.list(all=True, filters=label)]
+            found += [f"network {one.name}" for one in self.client.networks.list(filters=label)]
+            found += [f"volume {one.name}" for one in self.client.volumes.list(filters=label)]
+        return found
 
 
 @pytest.fixture
-def project(client: docker.DockerClient, built: dict[str, Built]) -> Iterator[str]:
-    """A name for project and label; whatever is left of it goes at the end."""
+def hand(client: docker.DockerClient, built: dict[str, Built]) -> Iterator[Hand]:
+    """A clean engine, before and after."""
     assert built
-    name = f"test-{secrets.token_hex(4)}"
-    yield name
-    testbed.remove_all(client, name)
+    somebody = Hand(client)
+    yield somebody
+    testbed.remove_all(client, somebody.run)
 
 
-def compose(project: str, *arguments: str, **environment: str) -> str:
-    """`docker compose ...` in the project's folder, which must succeed."""
-    done = subprocess.run(
-        ["docker", "compose", "--project-name", project, "--profile", "load", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "LAB_RUN": project, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+PROBE = (
+    *("sipp", "127.0.0.1:5060", "-i", "127.0.0.1", "-p", "5070", "-nostdin", "-sf", "/scenarios/probe.xml", "-m", "1"),
+    *("-timeout", "10s", "-timeout_error", "-trace_logs", "-log_file", "/dev/stderr"),
+)
 
 
-def raise_by_hand(project: str, **environment: str) -> None:
-    """As the header says, in the background."""
-    compose(project, "up", "--detach", "--wait", "mysql", "kamailio", **environment)
+def test_the_testbed_is_raised_used_and_taken_down(hand: Hand) -> None:
+    """`docker compose up`, `docker compose run --rm sipp`, `docker compose down --volumes`."""
+    hand.compose("up", "--detach", "--wait")
+    hand.compose("run", "--rm", "sipp")
+    assert "engine native" in hand.compose("run", "--rm", "sipp", *PROBE)
+    log = hand.compose("logs", "--no-log-prefix", "kamailio")
+    assert log.count("1 REGISTER") >= 1000
+    assert log.count("2 REGISTER") >= 1000
+    hand.compose("down", "--volumes")
+    assert hand.left() == []
 
 
-@pytest.mark.parametrize("engine", ["native", "lua", "python3"])
-def test_registrations_by_hand(client: docker.DockerClient, project: str, engine: str) -> None:
-    """Up with an engine, `run --rm sipp` without naming it again: all calls succeed, and that engine took them."""
-    environment = {} if engine == "native" else {"LAB_ENGINE": engine}
-    raise_by_hand(project, **environment)
-    said = compose(project, "run", "--rm", "sipp")
-    assert "Successful call        |        0                  |     1000" in said
-    kamailio = client.containers.get(f"{project}-kamailio-1")
-    assert f"LAB_ENGINE={engine}" in kamailio.attrs["Config"]["Env"]
-    log = kamailio.logs().decode()
-    assert log.count("request-route executed in: ") == 2000
+@pytest.mark.parametrize("engine", ["lua", "python3"])
+def test_another_engine_is_chosen_by_a_variable(hand: Hand, engine: str) -> None:
+    """`LAB_ENGINE=lua docker compose up`; it stays when SIPp is run without that variable."""
+    hand.compose("up", "--detach", "--wait", LAB_ENGINE=engine)
+    assert f"engine {engine}" in hand.compose("run", "--rm", "sipp", *PROBE)
+    hand.compose("down", "--volumes")
+    assert hand.left() == []
 
 
-def test_down_leaves_nothing(client: docker.DockerClient, project: str) -> None:
-    """Containers, networks and volumes."""
-    raise_by_hand(project)
-    compose(project, "down", "--volumes", "--timeout", "5")
-    label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={project}"}
-    assert client.containers.list(all=True, filters=label) == []
-    assert client.networks.list(filters=label) == []
-    assert client.volumes.list(filters=label) == []
+def test_lab_up_and_down_wrap_it(hand: Hand) -> None:
+    """The same by the console script, which makes the images first and says what can be done next."""
+    raised = hand.type(str(SCRIPT), "up", LAB_ENGINE="lua")
+    assert raised.returncode == 0, raised.stderr
+    assert "docker compose run --rm sipp" in raised.stdout
+    assert "engine lua" in hand.compose("run", "--rm", "sipp", *PROBE)
+    taken = hand.type(str(SCRIPT), "down")
+    assert taken.returncode == 0, taken.stderr
+    assert hand.left() == []

@@ -1,7 +1,6 @@
 """The images: what is in them, what is not, and what they do when they are started by themselves."""
 
 import hashlib
-import json
 import time
 
 import docker
@@ -182,7 +181,9 @@ def test_without_a_secret_nobody_comes_by_tcp(bench: Bench) -> None:
     """As by hand: there is no account for it."""
     open_to_all = bench.start("mysql", network_mode="none")
     ask(open_to_all, "sh", "-c", "until mysql --user=root --execute='SELECT 1' >/dev/null 2>&1; do sleep 0.05; done")
-    hosts = ask(open_to_all, "mysql", "--user=root", "--skip-column-names", "--execute=SELECT DISTINCT host FROM mysql.user")
+    hosts = ask(
+        open_to_all, "mysql", "--user=root", "--skip-column-names", "--execute=SELECT DISTINCT host FROM mysql.user"
+    )
     assert hosts.split() == ["localhost"]
 
 
@@ -217,8 +218,3 @@ def test_sipp_says_where_it_comes_from(built: dict[str, Built]) -> None:
     (version,) = versions.load().sipp
     assert built["sipp"].version.startswith(f"SIPp v{version}")
     assert "(" in built["sipp"].version
-
-
-def test_sipp_knows_digest_authentication(bench: Bench, role: str) -> None:
-    """It takes our scenarios: a keyword that it does not know, or a fault in the file, ends it before a call."""
-    ...

@@ -5,7 +5,11 @@ a script that never ran for a fast one, is worth nothing.
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab import store
-from lab.model import MEASURED_LEGS, StartRecord
+from lab import cores, store
+from lab.model import MEASURED_LEGS, Role, StartRecord
 from lab.versions import ROOT
 from tests.docker.driver import Lab, Running
 
@@ -159,3 +163,20 @@ def test_a_script_that_throws_in_one_leg_is_caught(lab: Lab) -> None:
     assert "SIPp: 0 of 150 calls succeeded" in run.error
     assert {leg["count"] for leg in summary["cells"]["lua"]["legs"].values()} == {0}
     assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {150}
+
+
+# --- a thief ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
+    """Somebody works on Kamailio's CPUs: every count is right, and yet the figures are not Kamailio's own."""
+    own = cores.auto(tuple(sorted(os.sched_getaffinity(0)))).cpus[Role.KAMAILIO]
+    limits = {"retransmissions": 50, "rate_tolerance": 0.5, "clock_drift_usec": 100000, "steal_share": 1.0}
+    with ExitStack() as stack:
+        for cpu in own:
+            steal = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+            thief = stack.enter_context(subprocess.Popen([sys.executable, "-c", steal]))
+            stack.callback(thief.kill)
+        _, summary = broken(lab, name="thief", engines=["native"], limits=limits)
+    reasons = summary["cells"]["native"]["reasons"]
+    assert any("waited for a CPU" in reason for reason in reasons), reasons
