@@ -9,9 +9,13 @@ from lab import process, testbed, versions
 RUN = "by-hand"  # the label lab.run that compose.yaml gives, unless LAB_RUN sets another
 
 
-def up() -> None:
-    """Raise MySQL and Kamailio and wait until both are healthy."""
-    _compose("up", "--detach", "--wait", what="raising the testbed")
+def up(client: docker.DockerClient) -> None:
+    """Raise MySQL and Kamailio and wait until both are healthy; on failure, or Ctrl-C, nothing stays."""
+    try:
+        _compose("up", "--detach", "--wait", what="raising the testbed")
+    except BaseException:
+        down(client)
+        raise
 
 
 def down(client: docker.DockerClient) -> None:
@@ -21,4 +25,5 @@ def down(client: docker.DockerClient) -> None:
 
 
 def _compose(*arguments: str, what: str) -> None:
-    process.run(["docker", "compose", "--progress", "plain", *arguments], what=what, folder=versions.ROOT)
+    command = ["docker", "compose", "--progress", "plain", *arguments]
+    process.run(command, what=what, folder=versions.ROOT, finish=True)

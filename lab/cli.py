@@ -35,6 +35,7 @@ EXIT_CODES = """exit codes:
 
 def entry() -> None:
     """Console script `lab`."""
+    sys.unraisablehook = _lost
     sys.exit(main(sys.argv[1:]))
 
 
@@ -82,6 +83,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _lost(lost: "sys.UnraisableHookArgs") -> None:
+    """Python only prints what is raised in a destructor. A Ctrl-C that fell into one is sent again."""
+    if not isinstance(lost.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,7 +207,7 @@ def _up(_: argparse.Namespace) -> int:
     workshop = images.Workshop(host.engine(), _listener())
     for recipe in images.all_recipes():
         workshop.ensure(recipe)
-    by_hand.up()
+    by_hand.up(workshop.client)
     print("MySQL and Kamailio are up; registrations: docker compose run --rm sipp; down again: lab down")
     return Exit.OK
 

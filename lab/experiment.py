@@ -73,7 +73,7 @@ class Keys:
     configuration: str = ""
     scenario: str = "register"
     warmup_slices: Count = 1
-    repeats: Count = 2
+    repeats: Count = 4
     children: Literal["auto"] | Positive = "auto"
     subscribers: Positive = 10
     seed: Count = 1

@@ -166,12 +166,13 @@ class Workshop:
     def built(self, recipe: Recipe) -> Built:
         """What the image says of itself: read from its files, without starting it."""
         image = self.client.images.get(recipe.tag)
-        container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
-        try:
-            version = _read(container, "/usr/share/kemi-lab/version")
-            packages = _read(container, "/usr/share/kemi-lab/packages.tsv")
-        finally:
-            container.remove(v=True)
+        with process.undisturbed():
+            container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
+            try:
+                version = _read(container, "/usr/share/kemi-lab/version")
+                packages = _read(container, "/usr/share/kemi-lab/packages.tsv")
+            finally:
+                container.remove(v=True)
         pairs = (line.split("\t") for line in packages.splitlines())
         return Built(recipe.tag, str(image.id), int(image.attrs["Size"]), version.strip(), {p[0]: p[1] for p in pairs})
 

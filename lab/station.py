@@ -59,7 +59,8 @@ class Answer:
 
 def ask(container: "Container", command: list[str]) -> Answer:
     """Run a command in a container; -1 when the container is not running."""
-    api = cast("DockerClient", container.client).api  # exec_run reads the exit code too early, before a busy engine has it
+    # Not by exec_run, which reads the exit code before a busy engine has it.
+    api = cast("DockerClient", container.client).api
     try:
         exec_id = api.exec_create(container.id, command)["Id"]
         out, err = api.exec_start(exec_id, demux=True)

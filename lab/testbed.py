@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,9 @@ from lab.model import Cell, Plan
 from lab.station import Holder, Station, allowed
 
 LABEL_RUN = "lab.run"
+REMOVAL_SECONDS = 30
 _LAST_LINES = 30
+_IN_USE = {HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN}  # a container or volume; a network
 
 Thing = TypeVar("Thing")
 
@@ -144,11 +147,12 @@ class Testbed:
             ],
             what=what,
             environment=self._environment,
+            finish=True,  # the engine goes on with what Compose has asked for, and we would not see it yet
         )
 
     def _container(self, service: str) -> Container:
         labels = [f"{LABEL_RUN}={self.run}", f"com.docker.compose.service={service}"]
-        found = self.client.containers.list(all=True, filters={"label": labels})
+        found = _containers(self.client, *labels)
         if not found:
             raise TestbedError(f"container of service {service} is not there")
         return found[0]
@@ -160,12 +164,16 @@ class Testbed:
             return ""
 
     def _remove_containers(self, services: list[str]) -> None:
-        found = self.client.containers.list(all=True, filters={"label": f"{LABEL_RUN}={self.run}"})
+        found = _containers(self.client, f"{LABEL_RUN}={self.run}")
         mine = [c for c in found if c.labels.get("com.docker.compose.service") in services]
         _each(mine, lambda container: container.remove(force=True))
 
     def _down(self) -> None:
-        remove_all(self.client, self.run)
+        try:
+            remove_all(self.client, self.run)
+        except KeyboardInterrupt:
+            remove_all(self.client, self.run)  # undisturbed: only the first Ctrl-C is heard
+            raise
 
 
 def _seen_from_root(folder: Path) -> str:
@@ -182,13 +190,30 @@ def _port(mysql: Container) -> int:
     return int(published[0]["HostPort"])
 
 
+def _containers(client: docker.DockerClient, *labels: str) -> list[Container]:
+    """Those with all these labels, running or not. The SDK asks about each one: some may be gone by then."""
+    return client.containers.list(all=True, filters={"label": list(labels)}, ignore_removed=True)
+
+
 def remove_all(client: docker.DockerClient, run: str) -> None:
-    """Remove every container, network and volume of a run, and nothing else. Safe to call twice."""
+    """Remove every container, network and volume of a run, and nothing else. Safe to call twice.
+
+    What the engine is still at work on is in use for a moment: it is asked again.
+    """
     label: dict[str, str | list[str] | bool] = {"label": f"{LABEL_RUN}={run}"}
-    while containers := client.containers.list(all=True, filters=label):
-        _each(containers, lambda container: container.remove(force=True, v=True))
-    _each(client.networks.list(filters=label), lambda network: network.remove())
-    _each(client.volumes.list(filters=label), lambda volume: volume.remove(force=True))
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while True:
+        try:
+            while containers := _containers(client, f"{LABEL_RUN}={run}"):
+                _each(containers, lambda container: container.remove(force=True, v=True))
+            _each(client.networks.list(filters=label), lambda network: network.remove())
+            _each(client.volumes.list(filters=label), lambda volume: volume.remove(force=True))
+        except APIError as error:
+            if error.status_code not in _IN_USE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)  # between two requests
+        else:
+            return
 
 
 def _each(things: Sequence[Thing], remove: Callable[[Thing], None]) -> None:

@@ -162,7 +162,10 @@ class Lab:
         found: list[str] = []
         for run in self.runs():
             label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
-            found += [f"container {one.name}" for one in self.client.containers.list(all=True, filters=label)]
+            found += [
+                f"container {one.name}"
+                for one in self.client.containers.list(all=True, filters=label, ignore_removed=True)
+            ]
             found += [f"network {one.name}" for one in self.client.networks.list(filters=label)]
             found += [f"volume {one.name}" for one in self.client.volumes.list(filters=label)]
         return found

@@ -5,6 +5,7 @@ The project and the label are the test's own, so that a testbed that somebody ha
 
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import docker
 import pytest
 
 from lab import testbed
+from lab.errors import Exit
 from lab.images import Built
 from lab.versions import ROOT
 from tests.docker.driver import SCRIPT
@@ -25,10 +27,15 @@ class Hand:
     client: docker.DockerClient
     run: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
 
-    def type(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """Our own project and label."""
+        return {**os.environ, "COMPOSE_PROJECT_NAME": self.run, "LAB_RUN": self.run}
+
+    def type(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
-        own = {"COMPOSE_PROJECT_NAME": self.run, "LAB_RUN": self.run, **environment}
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+        own = self.environment | more
+        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
 
     def compose(self, *arguments: str, **environment: str) -> str:
         """A command of docker compose that succeeds; what it says."""
@@ -41,7 +48,10 @@ class Hand:
         found: list[str] = []
         for name in (f"{testbed.LABEL_RUN}={self.run}", f"com.docker.compose.project={self.run}"):
             label: dict[str, str | list[str] | bool] = {"label": name}
-            found += [f"container {one.name}" for one in self.client.containers.list(all=True, filters=label)]
+            found += [
+                f"container {one.name}"
+                for one in self.client.containers.list(all=True, filters=label, ignore_removed=True)
+            ]
             found += [f"network {one.name}" for one in self.client.networks.list(filters=label)]
             found += [f"volume {one.name}" for one in self.client.volumes.list(filters=label)]
         return found
@@ -91,4 +101,17 @@ def test_lab_up_and_down_wrap_it(hand: Hand) -> None:
     assert "engine lua" in hand.compose("run", "--rm", "sipp", *PROBE)
     taken = hand.type(str(SCRIPT), "down")
     assert taken.returncode == 0, taken.stderr
+    assert hand.left() == []
+
+
+@pytest.mark.parametrize("thing", ["volume", "container"])
+def test_ctrl_c_while_it_is_raised_leaves_nothing(hand: Hand, thing: str) -> None:
+    """`lab up`, interrupted as soon as there is something to be left."""
+    with subprocess.Popen([SCRIPT, "up"], cwd=ROOT, env=hand.environment, stderr=subprocess.PIPE, text=True) as raising:
+        while not any(name.startswith(thing) for name in hand.left()):
+            assert raising.poll() is None
+        raising.send_signal(signal.SIGINT)
+        _, said = raising.communicate()
+    assert raising.returncode == Exit.INTERRUPTED, said
+    assert "lab: interrupted" in said
     assert hand.left() == []

@@ -98,7 +98,7 @@ def test_kamailio_refuses_what_it_cannot_start(
             volumes={str(ROOT / "images/kamailio/etc"): {"bind": "/etc/kamailio", "mode": "ro"}},
         )
     assert refused.value.exit_status == code
-    assert words in bytes(refused.value.stderr or b"").decode()
+    assert words in str(refused.value)
 
 
 # --- MySQL ------------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_mysql_is_mysql_of_the_line_or_later(server: MySql, built: dict[str, Bui
 
 def test_mysql_is_ready_within_five_seconds(bench: Bench) -> None:
     """From a fresh volume to the answer to a query; the best of three, since others may use this machine."""
-    seconds = []
+    seconds: list[float] = []
     while not seconds or (min(seconds) > READY_SECONDS and len(seconds) < 3):
         begun = time.monotonic()
         with bench.mysql() as fresh:

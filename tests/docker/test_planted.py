@@ -165,7 +165,7 @@ def test_a_script_that_throws_in_one_leg_is_caught(lab: Lab) -> None:
     assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {150}
 
 
-# --- a thief ------------------------------------------------------------------------------------------------------------
+# --- a thief --------------------------------------------------------------------------------------------------------
 
 
 def test_a_cpu_thief_is_flagged(lab: Lab) -> None:

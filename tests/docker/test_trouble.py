@@ -163,6 +163,19 @@ def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:
     assert first.end() == Exit.INTERRUPTED
 
 
+def test_two_runs_on_cpus_of_their_own_go_on_side_by_side(lab: Lab) -> None:
+    """Own names, networks, volumes and ports: neither sees the other."""
+    running = []
+    for cpu in sorted(os.sched_getaffinity(0))[:2]:
+        own = dict.fromkeys(("kamailio", "mysql", "sipp", "driver"), str(cpu))
+        running.append(lab.begin("run", lab.experiment(name=f"on-{cpu}", engines=["native"], rounds=1, cpus=own)))
+    assert len(running) == 2, "this takes two CPUs"
+    for run in running:
+        assert run.end() in {Exit.OK, Exit.INVALID}, run.error
+        assert "calls planned" not in run.error
+    assert lab.left() == []
+
+
 @pytest.mark.parametrize(
     ("moment", "measured"),
     [("starting MySQL", False), ("round 1 of 2", False), (FIRST_SLICE, True), ("round 2 of 2", True)],
@@ -200,7 +213,7 @@ def kill(lab: Lab, service: str) -> None:
     """Kill containers of a run's service, as the kernel does when memory is short."""
     (run,) = lab.runs()
     label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
-    for container in lab.client.containers.list(filters=label):
+    for container in lab.client.containers.list(filters=label, ignore_removed=True):
         if container.labels["com.docker.compose.service"].startswith(service):
             container.kill()
 
