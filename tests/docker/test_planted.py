@@ -177,6 +177,6 @@ def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
             steal = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
             thief = stack.enter_context(subprocess.Popen([sys.executable, "-c", steal]))
             stack.callback(thief.kill)
-        _, summary = broken(lab, name="thief", engines=["native"], limits=limits)
-    reasons = summary["cells"]["native"]["reasons"]
+        _, summary = broken(lab, name="thief", engines=["native"], rate_per_s=500, limits=limits)
+    reasons = [reason for cell in summary["cells"].values() for reason in cell["reasons"]]
     assert any("waited for a CPU" in reason for reason in reasons), reasons
