@@ -13,6 +13,7 @@ from lab.errors import TestbedError
 from lab.model import CpuClock
 
 WORKER = "udp receiver"
+END = b"== end"  # the last line of a whole answer
 _CGROUPS = Path("/sys/fs/cgroup")
 
 # Runs inside Kamailio's container, in its own pid and network namespaces. Sections are parted by lines '== name'.

@@ -14,7 +14,8 @@ from lab.cores import Layout, format_list
 from lab.database import Database, name_of
 from lab.errors import TestbedError
 from lab.model import Limits, Plan, Role, RoundPlan, SlicePlan, SliceRecord, StartRecord
-from lab.station import Holder, Station, ask
+from lab.sampling import END
+from lab.station import Holder, Station, ask, ask_whole
 from lab.testbed import Testbed
 
 PATIENCE = 20  # looks at a log, 0.1 s each
@@ -79,7 +80,7 @@ class Session:
         cell = station.cell
         start_id = f"r{number:02d}-{cell.name}"
         probed = ask(station.sipp, load.probe(cell.name))
-        answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
+        answer = ask_whole(station.kamailio, ["sh", "-c", proof.SCRIPT], END)
         if answer.code != 0:
             last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
             message = f"cell {cell.name}: Kamailio does not say what it is: {answer.err.decode(errors='replace')}"

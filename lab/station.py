@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 15
 STOP_SECONDS = 10
+ATTEMPTS = 5
+LAST_BYTES = 4096  # where the end of an answer is looked for
+_END_OF_TAR = bytes(1024)
 # Asks until there is an answer; the pause is between two questions.
 _READY = f"""
 n=0
@@ -74,9 +77,18 @@ def ask(container: "Container", command: list[str]) -> Answer:
     return Answer(-1 if code is None else int(code), out or b"", err or b"")
 
 
+def ask_whole(container: "Container", command: list[str], end: bytes) -> Answer:
+    """Ask a question that changes nothing, again if the answer lacks its end: a busy engine now and then loses it."""
+    for _ in range(ATTEMPTS - 1):
+        answer = ask(container, command)
+        if answer.code != 0 or end in answer.out[-LAST_BYTES:]:
+            return answer
+    return ask(container, command)
+
+
 def allowed(container: "Container") -> str:
     """CPUs that the kernel lets a container's first process use."""
-    answer = ask(container, ["sed", "-n", r"s/^Cpus_allowed_list:\s*//p", "/proc/1/status"])
+    answer = ask_whole(container, ["sed", "-n", r"s/^Cpus_allowed_list:\s*//p", "/proc/1/status"], b"\n")
     return answer.text.strip()
 
 
@@ -99,7 +111,7 @@ class Holder:
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
         """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
         arguments = [log, str(offset), load.LOG_NAME, override.VOLUME, *others]
-        answer = ask(self._container, ["sh", "-c", _FETCH, "fetch", *arguments])
+        answer = ask_whole(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], _END_OF_TAR)
         if answer.code != 0:
             raise TestbedError(f"the logs cannot be read: {answer.err.decode(errors='replace').strip()}")
         with tarfile.open(fileobj=io.BytesIO(answer.out)) as archive:
@@ -171,7 +183,7 @@ class Station:
                 (into / name).replace(into / kept)
 
     def _inside(self) -> sampling.Inside:
-        answer = ask(self.kamailio, ["sh", "-c", sampling.SCRIPT])
+        answer = ask_whole(self.kamailio, ["sh", "-c", sampling.SCRIPT], sampling.END)
         if answer.code != 0:
             last = self.holder.read(override.log_of(self.cell.name), self.log_offset)[-4000:]
             raise TestbedError(

@@ -52,7 +52,7 @@ def test_what_is_left_out_has_a_default(file: Path) -> None:
     """Eight lines are an experiment."""
     keys = read(file).keys
     assert (keys.routing, keys.scenario, keys.children, keys.cpus) == ("parity", "register", "auto", "auto")
-    assert (keys.warmup_slices, keys.repeats, keys.subscribers, keys.seed) == (1, 2, 10, 1)
+    assert (keys.warmup_slices, keys.repeats, keys.subscribers, keys.seed) == (1, 4, 10, 1)
     assert read(file).limits == Limits()
 
 
