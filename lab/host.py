@@ -16,7 +16,7 @@ from lab.errors import SetupError
 COMPOSE_MINIMUM = (2, 26)
 ENGINE_MINIMUM = (20, 10)
 DISK_MINIMUM_BYTES = 2 * 2**30
-ENGINE_REMEDY = "./justw engine  (as root on Debian or Ubuntu it installs one); otherwise see docs/setup.md"
+ENGINE_REMEDY = "./justw --engine  (as root on Debian or Ubuntu it installs one); otherwise see docs/setup.md"
 
 
 @dataclass(frozen=True, slots=True)

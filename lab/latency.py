@@ -29,6 +29,14 @@ FIELDS = {
 }
 LINE = re.compile(re.escape(DELIMITER).join(pattern.pattern for pattern in FIELDS.values()))
 
+# What makes two lines repeats of each other. SIPp numbers the calls of a slice, and is told to end their Call-IDs by
+# that number (lab.load): so a flag in an array says that a call has sent this, for the first few methods and CSeqs.
+# Whatever else there is (other Call-IDs, ever new CSeqs) is kept as it is.
+KEY = ("call_id", "cseq", "method")
+CALL_DIGITS = 7
+NUMBERED_KINDS = 16
+_PLAIN = re.compile(rf"[1-9]\d{{0,{CALL_DIGITS - 1}}}", re.ASCII)
+
 # Levels of lines that say that something failed; WARNING and NOTICE do not. The nameless one is the core's L_CRIT.
 # Text of a script that ended without a newline has the next line glued to it, so an error is looked for anywhere.
 ERROR_LEVELS = ("ALERT", "BUG", "CRITICAL", "ERROR", "")
@@ -39,7 +47,7 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
     """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones."""
     leg_of = {(rule.method, rule.cseq): rule.leg for rule in legs}
     messages, usec_sum = Counter[Leg](), Counter[Leg]()
-    seen: set[tuple[str, int, str]] = set()
+    seen = _Seen(call_id_prefix)
     retransmissions = foreign = 0
     errors: list[str] = []
     malformed: list[str] = []
@@ -54,10 +62,9 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
         call_id, method, cseq = found["call_id"], found["method"], int(found["cseq"])
         if not call_id.startswith(call_id_prefix):
             foreign += 1
-        elif (call_id, cseq, method) in seen:
+        elif seen.before(call_id, cseq, method):
             retransmissions += 1
         else:
-            seen.add((call_id, cseq, method))
             leg = leg_of.get((method, cseq), Leg.OTHER)
             messages[leg] += 1
             usec_sum[leg] += int(found["usec"])
@@ -69,6 +76,28 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
         errors=tuple(errors),
         malformed=tuple(malformed),
     )
+
+
+class _Seen:
+    """Which requests of a slice have come, in a byte each where its calls are numbered."""
+
+    def __init__(self, prefix: str) -> None:
+        self._from = len(prefix)
+        self._numbered: dict[tuple[str, int], bytearray] = {}
+        self._others: set[tuple[str, int, str]] = set()
+
+    def before(self, call_id: str, cseq: int, method: str) -> bool:
+        """Whether it has come before; from now on it has."""
+        number, kind = call_id[self._from :], (method, cseq)
+        if not _PLAIN.fullmatch(number) or (kind not in self._numbered and len(self._numbered) == NUMBERED_KINDS):
+            known = (call_id, cseq, method) in self._others
+            self._others.add((call_id, cseq, method))
+            return known
+        come, call = self._numbered.setdefault(kind, bytearray()), int(number)
+        if call >= len(come):
+            come.extend(bytes(call + 1 - len(come)))
+        known, come[call] = bool(come[call]), 1
+        return known
 
 
 def errors(log: bytes | Iterable[bytes]) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, 
             "profiles": _ReplaceList(),
             "network_mode": f"service:{kamailio_of(cell.name)}",
             "depends_on": {kamailio_of(cell.name): {"condition": "service_started"}},
-            "volumes": [f"{folder}/scenarios:/scenarios:ro"],
+            "volumes": [_mount(f"{folder}/scenarios", "/scenarios")],
             "command": ["sleep", "infinity"],
         }
     return {"services": services}
@@ -113,8 +113,13 @@ def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: st
             "LAB_ROUTING": routing_folder(cell.routing),
             "LAB_LOG": log_of(cell.name),
         },
-        "volumes": [f"{folder}/etc/{routing_folder(cell.routing)}:/etc/kamailio:ro"],
+        "volumes": [_mount(f"{folder}/etc/{routing_folder(cell.routing)}", "/etc/kamailio")],
     }
+
+
+def _mount(source: str, target: str) -> dict[str, Any]:
+    """Read-only. In Compose's long form, since a path may hold the short form's ':'."""
+    return {"type": "bind", "source": source, "target": target, "read_only": True}
 
 
 def routing_folder(routing: str) -> str:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import shutil
 import tarfile
+import tempfile
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from docker.errors import APIError
 
@@ -62,28 +64,48 @@ class Answer:
 
 def ask(container: "Container", command: list[str]) -> Answer:
     """Run a command in a container; -1 when the container is not running."""
+    out = io.BytesIO()
+    code, err = _run(container, command, out)
+    return Answer(code, out.getvalue(), err)
+
+
+def ask_whole(container: "Container", command: list[str], end: bytes) -> Answer:
+    """Ask a question that changes nothing, again if the answer lacks its end: a busy engine now and then loses it."""
+    out = io.BytesIO()
+    code, err = _run_whole(container, command, end, out)
+    return Answer(code, out.getvalue(), err)
+
+
+def _run(container: "Container", command: list[str], out: IO[bytes]) -> tuple[int, bytes]:
     # Not by exec_run, which reads the exit code before a busy engine has it.
     api = cast("DockerClient", container.client).api
+    err = bytearray()
     try:
         exec_id = api.exec_create(container.id, command)["Id"]
-        out, err = api.exec_start(exec_id, demux=True)
+        for some_out, some_err in api.exec_start(exec_id, stream=True, demux=True):
+            out.write(some_out or b"")
+            err += some_err or b""
         state = api.exec_inspect(exec_id)
         while state["Running"]:
             time.sleep(0.01)
             state = api.exec_inspect(exec_id)
     except APIError as error:
-        return Answer(-1, b"", str(error).encode())
+        return -1, str(error).encode()
     code = state["ExitCode"]
-    return Answer(-1 if code is None else int(code), out or b"", err or b"")
+    return -1 if code is None else int(code), bytes(err)
 
 
-def ask_whole(container: "Container", command: list[str], end: bytes) -> Answer:
-    """Ask a question that changes nothing, again if the answer lacks its end: a busy engine now and then loses it."""
-    for _ in range(ATTEMPTS - 1):
-        answer = ask(container, command)
-        if answer.code != 0 or end in answer.out[-LAST_BYTES:]:
-            return answer
-    return ask(container, command)
+def _run_whole(container: "Container", command: list[str], end: bytes, out: IO[bytes]) -> tuple[int, bytes]:
+    code, err = -1, b""
+    for _ in range(ATTEMPTS):
+        out.seek(0)
+        out.truncate()
+        code, err = _run(container, command, out)
+        out.seek(max(0, out.tell() - LAST_BYTES))
+        if code != 0 or end in out.read():
+            break
+    out.seek(0)
+    return code, err
 
 
 def allowed(container: "Container") -> str:
@@ -111,15 +133,18 @@ class Holder:
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
         """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
         arguments = [log, str(offset), load.LOG_NAME, override.VOLUME, *others]
-        answer = ask_whole(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], _END_OF_TAR)
-        if answer.code != 0:
-            raise TestbedError(f"the logs cannot be read: {answer.err.decode(errors='replace').strip()}")
-        with tarfile.open(fileobj=io.BytesIO(answer.out)) as archive:
-            # Plain files alone, by their own names (extraction filters are newer than Debian 12's Python).
-            for member in archive:
-                file = archive.extractfile(member)
-                if file is not None:
-                    (into / Path(member.name).name).write_bytes(file.read())
+        # By way of the disk: a long slice's log need not fit into memory.
+        with tempfile.TemporaryFile(dir=into) as tar:
+            code, err = _run_whole(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], _END_OF_TAR, tar)
+            if code != 0:
+                raise TestbedError(f"the logs cannot be read: {err.decode(errors='replace').strip()}")
+            with tarfile.open(fileobj=tar) as archive:
+                # Plain files alone, by their own names (extraction filters are newer than Debian 12's Python).
+                for member in archive:
+                    file = archive.extractfile(member)
+                    if file is not None:
+                        with (into / Path(member.name).name).open("wb") as copy:
+                            shutil.copyfileobj(file, copy)
         return (into / load.LOG_NAME).stat().st_size
 
 

@@ -91,11 +91,12 @@ class Api:
             self._asked.append(command)
             return {"Id": len(self._asked) - 1}
 
-    def exec_start(self, exec_id: int, *, demux: bool) -> tuple[bytes, bytes]:
+    def exec_start(self, exec_id: int, *, stream: bool, demux: bool) -> Iterator[tuple[bytes, bytes]]:
         """Answer it."""
+        assert stream
         assert demux
         self._codes[exec_id], said = self._container.answer(self._asked[exec_id])
-        return said
+        return iter([said])
 
     def exec_inspect(self, exec_id: int) -> dict[str, object]:
         """How it ended."""

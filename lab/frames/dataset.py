@@ -35,7 +35,7 @@ class Frames:
 
 
 def write(run: Path) -> None:
-    """Evidence -> frames/*.parquet. Each file appears whole; memory holds one slice at a time."""
+    """Evidence -> frames/*.parquet. Each file appears whole; memory holds one part of a log at a time."""
     evidence = run / EVIDENCE
     plan = store.load(Plan, evidence / "plan.json")
     slices = sorted(_records(evidence / "slices", "slice.json", SliceRecord), key=_slice_order)
@@ -45,20 +45,21 @@ def write(run: Path) -> None:
     for folder, record in slices:
         _check_slice(folder, record, plan)
     with _drafts(run) as draft:
-        write_messages((_messages(folder, record, plan) for folder, record in slices), draft / _file(MESSAGES))
+        parts = (part for folder, record in slices for part in _messages(folder, record, plan))
+        write_messages(parts, draft / _file(MESSAGES))
         pq.write_table(from_records(SLICES, [record for _, record in slices]), draft / _file(SLICES))
         pq.write_table(from_records(STARTS, [record for _, record in starts]), draft / _file(STARTS))
 
 
-def write_messages(slices: Iterable[pa.Table], path: Path) -> None:
-    """One row group a slice, as they come."""
+def write_messages(parts: Iterable[pa.Table], path: Path) -> None:
+    """One row group a part of a log, as they come."""
     # Call-IDs hardly repeat, but begin alike: the encoding keeps what differs, a dictionary would be given up anyway.
     storage: dict[str, Any] = {
         "use_dictionary": [column.name for column in MESSAGES.columns if column.name != log.CALL_ID],
         "column_encoding": {log.CALL_ID: "DELTA_BYTE_ARRAY"},
     }
     with pq.ParquetWriter(path, MESSAGES.schema, **storage) as writer:
-        for messages in slices:
+        for messages in parts:
             writer.write_table(messages)
 
 
@@ -97,21 +98,24 @@ def _check_slice(folder: Path, record: SliceRecord, plan: Plan) -> None:
         raise BadInputError(f"{path}: engine {record.engine!r}, but plan.json has {engines[record.plan.cell]!r}")
 
 
-def _messages(folder: Path, record: SliceRecord, plan: Plan) -> pa.Table:
+def _messages(folder: Path, record: SliceRecord, plan: Plan) -> Iterator[pa.Table]:
     """A slice's messages; they must be those that the runner counted when it judged the slice."""
     path = folder / "kamailio.log"
+    tallies: list[Tally] = []
     try:
-        found = log.read(path, record.plan, record.engine, plan.scenario.legs)
+        for part in log.read(path, record.plan, record.engine, plan.scenario.legs):
+            tallies.append(part.tally)
+            yield part.messages
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing: this is no complete dataset") from error
+    found = log.total(tallies)
     for what in ("messages", "usec_sum", "retransmissions", "foreign", "malformed"):
-        counted, sealed = _shown(found.tally, what), _shown(record.tally, what)
+        counted, sealed = _shown(found, what), _shown(record.tally, what)
         if counted != sealed:
             raise BadInputError(
                 f"{path}: {what}: {counted or 0}, but {sealed or 0} in slice.json",
                 remedy="the evidence was changed after the run: take it from its archive again",
             )
-    return found.messages
 
 
 def _shown(tally: Tally, what: str) -> str:

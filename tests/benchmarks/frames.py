@@ -4,17 +4,20 @@ The yardstick is what anybody would use otherwise: mawk, the quickest awk, addin
 page did. Runs are interleaved, so that a busy machine hurts both. Seeded: the same log every time.
 
     python -m tests.benchmarks.frames
+
+At the end: the memory that frames of this log take, and of one four times as long, each in a process of its own.
 """
 
+import multiprocessing
 import random
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +30,7 @@ from lab.model import Leg, LegRule, SlicePlan
 LINES = 1_000_000
 RUNS = 9
 GOAL = 1.5
+LONGER = 4
 PLAN = SlicePlan(round=1, position=3, cell="lua", warmup=False, calls=LINES // 2, rate_per_s=1000)
 LEGS = (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2))
 CALLS_UNDER_WAY = 5
@@ -42,14 +46,14 @@ END { print cnt, sum, min, max }
 START_UP = b" 0(1) INFO: <core> [main.c:3321]: main(): current open file limits [soft/hard]: [20000/20000]\n"
 
 
-def write_log(path: Path) -> None:
+def write_log(path: Path, lines: int = LINES) -> None:
     """What two workers write: both legs of each call, those of a few calls mixed; one retransmission in a thousand."""
     chance = random.Random(2018)  # noqa: S311  (no secret)
     with path.open("wb") as file:
         file.write(START_UP * 20)
         waiting: list[tuple[int, int]] = []
         call = written = 0
-        while written < LINES:
+        while written < lines:
             while len(waiting) < CALLS_UNDER_WAY:
                 call += 1
                 waiting.append((call, 1))
@@ -81,18 +85,33 @@ def main() -> int:
         write_log(path)
         print(f"{LINES} latency lines, {path.stat().st_size / 1e6:.0f} MB; median of {RUNS} interleaved runs")
 
-        def arrow() -> pa.Table:
-            return log.read(path, PLAN, "lua", LEGS).messages
+        def parts() -> Iterator[pa.Table]:
+            return (part.messages for part in log.read(path, PLAN, "lua", LEGS))
 
         ways: dict[str, Callable[[], object]] = {
             "mawk, one field": lambda: subprocess.run([mawk, ONE_FIELD, path], check=True, capture_output=True),
-            "all columns, Arrow": arrow,
-            "all columns, pandas": lambda: arrow().to_pandas(),
-            "all columns, Parquet": lambda: write_messages([arrow()], parquet),
+            "all columns, Arrow": lambda: pa.concat_tables(parts()),
+            "all columns, pandas": lambda: pa.concat_tables(parts()).unify_dictionaries().to_pandas(),
+            "all columns, Parquet": lambda: write_messages(parts(), parquet),
         }
         _compare(ways)
-        print(f"peak resident memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+        print("peak resident memory of writing Parquet, in a process of its own:")
+        print(f"    {LINES} lines: {_alone(_peak_mb, path, parquet):.0f} MB")
+        write_log(path, LONGER * LINES)
+        print(f"    {LONGER * LINES} lines: {_alone(_peak_mb, path, parquet):.0f} MB")
     return Exit.OK
+
+
+def _alone(work: Callable[[Path, Path], float], path: Path, parquet: Path) -> float:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, path, parquet).result()
+
+
+def _peak_mb(path: Path, parquet: Path) -> float:
+    write_messages((part.messages for part in log.read(path, PLAN, "lua", LEGS)), parquet)
+    # Not getrusage: its peak has been handed down by the parent process.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _compare(ways: dict[str, Callable[[], object]]) -> None:

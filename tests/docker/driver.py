@@ -123,8 +123,8 @@ class Lab:
 
     @property
     def results(self) -> Path:
-        """Where runs lie."""
-        return self.folder / "results"
+        """Where runs lie: a path that many tools would stumble over."""
+        return self.folder / "results: ours"
 
     def runs(self) -> list[Path]:
         """Folders of runs, oldest first."""

@@ -99,7 +99,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which no engine answers."""
 
     def engine() -> None:
-        raise SetupError("no Docker Engine answers: refused", remedy="./justw engine")
+        raise SetupError("no Docker Engine answers: refused", remedy="./justw --engine")
 
     monkeypatch.setattr(host, "engine", engine)
 
@@ -254,7 +254,7 @@ def test_a_machine_without_an_engine(lab_command: Lab) -> None:
     """A set-up problem, with what helps."""
     ended = lab_command("run", EXPERIMENT)
     assert (ended.code, ended.out) == (Exit.SETUP, "")
-    assert "what helps: ./justw engine" in ended.err
+    assert "what helps: ./justw --engine" in ended.err
 
 
 @pytest.mark.parametrize(

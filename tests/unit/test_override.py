@@ -39,6 +39,11 @@ def sipp(cell: str) -> dict[str, Any]:
     return service
 
 
+def mounted(source: str, target: str) -> dict[str, Any]:
+    """A read-only mount in the form that takes any path: in Compose's short one a ':' parts its fields."""
+    return {"type": "bind", "source": source, "target": target, "read_only": True}
+
+
 def test_a_cell_is_a_kamailio_and_a_sipp() -> None:
     """Beside one MySQL and one holder of the logs for all of them."""
     own = {f"{role}-{cell}" for role in ("kamailio", "sipp") for cell in CELLS}
@@ -87,7 +92,7 @@ def test_sipp_is_in_its_own_kamailios_network(cell: str) -> None:
     assert sipp(cell)["network_mode"] == f"service:kamailio-{cell}"
     assert sipp(cell)["depends_on"] == {f"kamailio-{cell}": {"condition": "service_started"}}
     assert sipp(cell)["command"] == ["sleep", "infinity"]
-    assert sipp(cell)["volumes"] == [f"{FOLDER}/scenarios:/scenarios:ro"]
+    assert sipp(cell)["volumes"] == [mounted(f"{FOLDER}/scenarios", "/scenarios")]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_kamailio_has_engine_database_routing_and_log_of_its_cell(
         "LAB_ROUTING": routing,
         "LAB_LOG": f"/var/log/kemi-lab/{cell}.log",
     }
-    assert kamailio(cell)["volumes"] == [f"{FOLDER}/etc/{routing}:/etc/kamailio:ro"]
+    assert kamailio(cell)["volumes"] == [mounted(f"{FOLDER}/etc/{routing}", "/etc/kamailio")]
 
 
 def test_only_the_driver_reaches_mysql() -> None:
