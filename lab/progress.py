@@ -7,9 +7,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lab.model import MEASURED_LEGS, Plan, SliceRecord
+from lab.model import MEASURED_LEGS, Plan, SlicePlan, SliceRecord
 
 QUIET_SECONDS = 10  # between two lines where no bar can be drawn
+# Time against planned load, before any was seen: what is usual, and how many seconds of load outweigh it.
+USUAL_PACE = 1.25
+USUAL_WEIGHT_SECONDS = 10.0
 
 
 class RunProgress:
@@ -18,9 +21,10 @@ class RunProgress:
     def __init__(self, console: Console, plan: Plan) -> None:
         """The plan says how many slices there are; repeats come on top."""
         self._console = console
-        self._total = sum(len(planned.slices) for planned in plan.rounds)
-        self._done = 0
-        self._begun = time.monotonic()
+        slices = [piece for planned in plan.rounds for piece in planned.slices]
+        self._total, self._done = len(slices), 0
+        self._seconds_left, self._seconds_done = sum(_seconds(piece) for piece in slices), 0.0
+        self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -56,8 +60,12 @@ class RunProgress:
 
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice; an invalid one says why at once."""
+        if not self._done:
+            self._begun = time.monotonic() - _seconds(record.plan)
         if record.plan.attempt == 1:
             self._done += 1
+            self._seconds_done += _seconds(record.plan)
+            self._seconds_left -= _seconds(record.plan)
         for reason in record.reasons:
             self.note(f"{record.plan.id}: {reason}")
         line = f"{record.plan.id}: {_means(record)}"
@@ -71,9 +79,15 @@ class RunProgress:
     def _left(self) -> str:
         if not self._done:
             return ""
-        elapsed = time.monotonic() - self._begun
-        left = elapsed / self._done * (self._total - self._done)
-        return f", {left / 60:.0f} min {left % 60:02.0f} s left" if left >= 60 else f", {left:.0f} s left"  # noqa: PLR2004
+        elapsed = time.monotonic() - self._begun + USUAL_PACE * USUAL_WEIGHT_SECONDS
+        left = elapsed / (self._seconds_done + USUAL_WEIGHT_SECONDS) * self._seconds_left
+        minutes, seconds = divmod(round(left), 60)
+        return f", {minutes} min {seconds:02d} s left" if minutes else f", {seconds} s left"
+
+
+def _seconds(piece: SlicePlan) -> float:
+    """Planned load of a slice."""
+    return piece.calls / piece.rate_per_s
 
 
 def _means(record: SliceRecord) -> str:

@@ -1,0 +1,78 @@
+"""What a run shows while it works, where no bar can be drawn: how far it is, and how long it will take."""
+
+import io
+import re
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lab import progress, testing
+from lab.progress import RunProgress
+
+SETUP_SECONDS = 40.0
+SLICE_SECONDS = 2.5  # for two of load
+PLAN = testing.plan(rounds=4, slices=3, calls=200, rate_per_s=100)
+SLICES = [piece for planned in PLAN.rounds for piece in planned.slices]
+RECORDS = [testing.record(piece, testing.slice_log(piece)) for piece in SLICES]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, in a list of one, for a test to move."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def run(now: list[float]) -> list[str]:
+    """The lines of a run that is set up and then goes through its slices."""
+    console = Console(file=io.StringIO(), width=200)
+    with RunProgress(console, PLAN) as shown:
+        shown.stage("starting MySQL")
+        now[0] += SETUP_SECONDS
+        for record in RECORDS:
+            now[0] += SLICE_SECONDS
+            shown.slice_done(record)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def seconds_left(line: str) -> int:
+    """What a line says about the time to come."""
+    found = re.search(r"(?:(\d+) min )?(\d+) s left$", line)
+    assert found, line
+    return int(found[1] or 0) * 60 + int(found[2])
+
+
+def test_the_time_left_is_right_from_the_first_slice_on(clock: list[float]) -> None:
+    """Setting up is over by then, and says nothing about the load to come."""
+    lines = run(clock)
+    assert lines[0] == "starting MySQL"
+    for line in lines[1:]:
+        done = int(line.partition("/")[0])
+        assert seconds_left(line) == pytest.approx((len(SLICES) - done) * SLICE_SECONDS, rel=0.1, abs=1)
+
+
+def test_a_line_says_how_far_it_is_and_what_was_seen(clock: list[float]) -> None:
+    """And that no more often than somebody would read it."""
+    lines = run(clock)
+    assert re.match(rf"1/{len(SLICES)} r01-s001-native: challenge \d+ usec, authenticated \d+ usec, ", lines[1])
+    assert len(lines) - 1 <= len(SLICES) * SLICE_SECONDS / progress.QUIET_SECONDS + 1
+
+
+def test_a_repeat_is_no_progress_and_its_reason_is_told(clock: list[float]) -> None:
+    """It takes time all the same."""
+    console = Console(file=io.StringIO(), width=200)
+    invalid = replace(RECORDS[0], reasons=("SIPp: 3 of 200 calls failed",))
+    again = replace(RECORDS[0], plan=replace(RECORDS[0].plan, attempt=2))
+    with RunProgress(console, PLAN) as shown:
+        for record in (invalid, again):
+            clock[0] += progress.QUIET_SECONDS + 1
+            shown.slice_done(record)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "! r01-s001-native: SIPp: 3 of 200 calls failed"
+    assert [line.partition(" ")[0] for line in lines[1:]] == [f"1/{len(SLICES)}"] * 2
+    assert seconds_left(lines[2]) > seconds_left(lines[1])
