@@ -1,7 +1,6 @@
 """From an experiment file to a specification: every name in it found and checked before anything starts."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -9,7 +8,7 @@ import docker
 from lab import cores, host, images, plan, versions
 from lab.cores import Layout
 from lab.experiment import CpuLists, Experiment
-from lab.images import Recipe, Workshop
+from lab.images import Built, Listen, Recipe, Workshop
 from lab.model import Role
 from lab.runner import PROBE, Specification
 
@@ -21,10 +20,9 @@ def specify(
     experiment: Experiment,
     client: docker.DockerClient,
     *,
-    listen: Callable[[str], None],
     kamailio_source: Path | None = None,
 ) -> Specification:
-    """Check the experiment against this tree and machine, make the images, decide everything."""
+    """Check the experiment against this tree and machine, and decide everything."""
     recipe, release, engines = _kamailio(experiment, kamailio_source)
     scenario = _scenario(experiment)
     layout = _layout(experiment)
@@ -38,10 +36,12 @@ def specify(
         scenario=plan.read_scenario(scenario),
         children=len(layout.cpus[Role.KAMAILIO]) if children == "auto" else children,
     )
-    workshop = Workshop(client, listen)
-    recipes = zip(("kamailio", "mysql", "sipp"), images.all_recipes(recipe), strict=True)
-    built = {role: workshop.ensure(one) for role, one in recipes}
-    return Specification(decided, experiment.text, layout, built, configuration, routings, scenario)
+
+    def make_images(listen: Listen) -> dict[str, Built]:
+        workshop = Workshop(client, listen)
+        return {one.folder: workshop.ensure(one) for one in images.all_recipes(recipe)}
+
+    return Specification(decided, experiment.text, layout, make_images, configuration, routings, scenario)
 
 
 def _kamailio(experiment: Experiment, source: Path | None) -> tuple[Recipe, str, list[str]]:

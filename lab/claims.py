@@ -1,15 +1,15 @@
 """Two runs never measure on the same CPU: a lock file a CPU, which the kernel frees when its holder dies."""
 
 import fcntl
-import tempfile
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lab.errors import SetupError
 
-# One place for every checkout and user of the machine.
-FOLDER = Path(tempfile.gettempdir()) / "kemi-lab-cpus"
+# One place for every checkout and user of the machine, so not in TMPDIR, which may be a user's own. Tests set theirs.
+FOLDER = Path(os.environ.get("LAB_CLAIMS", "/tmp/kemi-lab-cpus"))  # noqa: S108  (it holds nothing but locks)
 
 
 @contextmanager

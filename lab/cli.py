@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -22,7 +23,9 @@ from lab.model import Plan
 if TYPE_CHECKING:
     from lab.summary import Summary
 
-HERE = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GONE = {errno.EPIPE, errno.EIO}  # whoever read what we write: a pipe's other end, a terminal
 
 EXIT_CODES = """exit codes:
   0    ok
@@ -44,44 +47,88 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     # Files that we write are mounted into containers, whose users are not us.
     os.umask(0o022)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it was asked to go on
+            signal.signal(number, _interrupt)
     try:
         command: Callable[[argparse.Namespace], int] = options.command
-        code = command(options)
-        sys.stdout.flush()  # here, where a failure can still be told
-    except BrokenPipeError:
-        # The reader of our output has gone (| head): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
-    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001  (whatever it is, it has an exit code of its own)
+        return command(options)
+    except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001  (each has an exit code of its own)
         return _explain(error, Console(stderr=True, highlight=False))
-    return code
 
 
 def _explain(error: BaseException, console: Console) -> int:
-    """Say what happened and what helps; return the exit code that it has."""
+    """Say what happened and what helps, if anybody is there to hear it; return the exit code that it has."""
+    kept: Path | None = getattr(error, "kept", None)
+    error = _known(error)
+    try:
+        _tell(error, console)
+        if kept:
+            elsewhere = "" if kept.parent == RESULTS else f" --results {shlex.quote(str(kept.parent))}"
+            said = f"lab: what was measured is kept: {kept}; its figures: lab frames {kept.name}{elsewhere}"
+            console.print(said, markup=False, soft_wrap=True)
+    except (OSError, SystemExit):
+        _mute(sys.stderr)
+        if isinstance(error, OSError) and error.errno in GONE:  # the same befell the command: it was cut off
+            return Exit.INTERRUPTED
+    if isinstance(error, LabError):
+        return error.exit_code
+    return Exit.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Exit.DEFECT
+
+
+def _known(error: BaseException) -> BaseException:
+    """The same in our own terms, where it has a meaning for us."""
+    if isinstance(error, KeyboardInterrupt | LabError):
+        return error
+    if isinstance(error, SystemExit):  # rich's, when nobody reads standard error any more
+        return KeyboardInterrupt()
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        return SetupError(str(error), remedy="make room, or name another folder by --results")
+
+    from docker.errors import DockerException  # noqa: PLC0415
+    from requests.exceptions import RequestException  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415  (what is read as it comes passes requests by)
+
+    if isinstance(error, DockerException | RequestException | HTTPError):
+        remedy = "look at the engine's own log (journalctl -u docker), then try again"
+        return SetupError(f"the Docker Engine failed: {error}", remedy=remedy)
+    return error
+
+
+def _tell(error: BaseException, console: Console) -> None:
+    """First the evidence, then what happened, then what helps."""
     if isinstance(error, KeyboardInterrupt):
         console.print("lab: interrupted; everything that was started is gone again", markup=False)
-        return Exit.INTERRUPTED
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-        error = SetupError(str(error), remedy="make room, or name another folder by --results")
-    if not isinstance(error, LabError):
+    elif isinstance(error, LabError):
+        if error.detail:
+            console.print(error.detail, markup=False, soft_wrap=True)
+        console.print(f"lab: {error}", markup=False, style="bold red", soft_wrap=True)
+        if error.remedy:
+            console.print(f"lab: what helps: {error.remedy}", markup=False, soft_wrap=True)
+    else:
         console.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
         console.print("lab: this is a defect of the lab: please report it with the lines above", markup=False)
-        return Exit.DEFECT
-    if error.detail:
-        console.print(error.detail, markup=False, soft_wrap=True)
-    console.print(f"lab: {error}", markup=False, style="bold red", soft_wrap=True)
-    if error.remedy:
-        console.print(f"lab: what helps: {error.remedy}", markup=False, soft_wrap=True)
-    return error.exit_code
+
+
+def _print(text: str, end: str = "\n") -> None:
+    """To standard output, at once. A reader that has gone (| head) is no error: the exit code stays what it is."""
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        _mute(sys.stdout)
+        if error.errno not in GONE:
+            raise
+
+
+def _mute(stream: TextIO) -> None:
+    """Let what it still holds go nowhere: Python would end with a code of its own when it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     """The first one ends the run in order; a second must not stop the taking down."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -94,6 +141,17 @@ def _lost(lost: "sys.UnraisableHookArgs") -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for, and only then: --help answers at once."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it; nothing else is done."""
+        from importlib.metadata import version  # noqa: PLC0415
+
+        _print(f"lab {version('kemi-lab')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lab",
@@ -101,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"{EXIT_CODES}\n\nA RUN is a path, an id, or 'latest'.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the lab's version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(
@@ -117,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def results(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--results", type=Path, default=HERE / "results", metavar="DIR", help="where runs lie")
+        sub.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie")
 
     def source(sub: argparse.ArgumentParser) -> None:
         text = "a Kamailio source tree or tarball to build and use instead of the release"
@@ -156,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     frames = add("frames", _frames, "make a run's frames and summary again, from its evidence", "  lab frames latest")
     frames.add_argument("run", metavar="RUN")
     results(frames)
+    as_json(frames)
 
     report = add(
         "report", _report, "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells"
@@ -171,10 +231,10 @@ def _doctor(options: argparse.Namespace) -> int:
 
     checks = host.checks(options.results)
     if options.json:
-        print(json.dumps([asdict(check) for check in checks], indent=1))
+        _print(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         for check in checks:
-            print(
+            _print(
                 f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.value}{check.advice and '  -> ' + check.advice}"
             )
     return Exit.OK if all(check.ok for check in checks) else Exit.SETUP
@@ -190,10 +250,10 @@ def _images(options: argparse.Namespace) -> int:
             workshop.ensure(recipe)
     rows = [(recipe, workshop.built(recipe) if workshop.current(recipe) else None) for recipe in recipes]
     if options.json:
-        print(json.dumps([{"tag": recipe.tag, "image": built and asdict(built)} for recipe, built in rows], indent=1))
+        _print(json.dumps([{"tag": recipe.tag, "image": built and asdict(built)} for recipe, built in rows], indent=1))
     else:
         for recipe, built in rows:
-            print(
+            _print(
                 f"{recipe.tag:28} {built.size_bytes / 1e6:4.0f} MB  {built.version}"
                 if built
                 else f"{recipe.tag:28} missing, or out of date: lab images"
@@ -208,7 +268,7 @@ def _up(_: argparse.Namespace) -> int:
     for recipe in images.all_recipes():
         workshop.ensure(recipe)
     by_hand.up(workshop.client)
-    print("MySQL and Kamailio are up; registrations: docker compose run --rm sipp; down again: lab down")
+    _print("MySQL and Kamailio are up; registrations: docker compose run --rm sipp; down again: lab down")
     return Exit.OK
 
 
@@ -227,7 +287,7 @@ def _run(options: argparse.Namespace) -> int:
     asked = experiment.read(options.file)  # what the user wrote comes first
     client = host.engine()
     console = Console(stderr=True, highlight=False)
-    specification = assembly.specify(asked, client, listen=_listener(), kamailio_source=options.kamailio_source)
+    specification = assembly.specify(asked, client, kamailio_source=options.kamailio_source)
     with RunProgress(console, specification.plan) as progress:
         folder = runner.run(
             specification,
@@ -242,7 +302,7 @@ def _run(options: argparse.Namespace) -> int:
 def _frames(options: argparse.Namespace) -> int:
     from lab import store  # noqa: PLC0415
 
-    return _analyse(store.find(options.results, options.run), as_json=False)
+    return _analyse(store.find(options.results, options.run), as_json=options.json)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -265,12 +325,12 @@ def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:
     from lab.report import terminal, view  # noqa: PLC0415
 
     if as_json:
-        sys.stdout.write((folder / "summary.json").read_text(encoding="utf-8"))
+        _print((folder / "summary.json").read_text(encoding="utf-8"), end="")
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         plan = store.load(Plan, folder / "evidence" / "plan.json")
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(terminal.render(view.build(summary, plan, folder), width=width, colour=colour), end="")
+        _print(terminal.render(view.build(summary, plan, folder), width=width, colour=colour), end="")
     return Exit.OK if summary.valid else Exit.INVALID
 
 

@@ -17,6 +17,7 @@ BAKED_SUBSCRIBERS = 10
 DOMAIN = "127.0.0.1"
 USER = "lab"
 _BATCH = 5000
+ANSWER_SECONDS = 60  # for one query: a server that has come to a stand must not hold the run for ever
 SLOW_REMEDY = "its last log lines are above; is the disk full, or the machine overloaded?"
 
 
@@ -100,7 +101,12 @@ def _wait(
     while True:
         try:
             connection = mysql.connector.connect(
-                host="127.0.0.1", port=port, user=USER, password=password, connection_timeout=2
+                host="127.0.0.1",
+                port=port,
+                user=USER,
+                password=password,
+                connection_timeout=2,
+                read_timeout=ANSWER_SECONDS,
             )
             Database(connection).version()
         except mysql.connector.Error as error:

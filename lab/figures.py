@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,14 +113,15 @@ def steadiness(slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> St
     """Compare the halves of a round: each cell's earlier slices with its later ones, by the cost of a registration."""
     means = _means(first[first["round"] == number], ["slice"])
     in_time = slices[slices["round"] == number].sort_values("position")
-    halves: dict[str, tuple[list[float], list[float]]] = {}
+    differences: list[float] = []
     for cell in in_time["cell"].unique():
         names = in_time.loc[in_time["cell"] == cell, "slice"]
         costs = means[REGISTRATION].reindex(names).dropna()
         logs = [math.log(cost) for cost in costs if cost > 0]
         half = len(logs) // 2  # the middle one of an odd number belongs to neither
-        halves[str(cell)] = (logs[:half], logs[len(logs) - half :])
-    drift = stats.drift(halves)
+        if half:
+            differences.append(fmean(logs[-half:]) - fmean(logs[:half]))
+    drift = stats.drift(differences)
     return Steadiness(number, drift.ratio, drift.ci_low, drift.ci_high, drift.steady)
 
 

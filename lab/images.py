@@ -17,7 +17,7 @@ import docker
 from docker.errors import APIError, BuildError, ImageNotFound
 from docker.models.containers import Container
 
-from lab import process, versions
+from lab import process, store, versions
 from lab.errors import BadInputError
 
 PROJECT = "kemi-lab"
@@ -196,7 +196,7 @@ class Workshop:
         self.listen(f"building {recipe.tag}")
         with tempfile.TemporaryDirectory(prefix="kemi-lab-build-") as context:
             folder = Path(context) / recipe.folder
-            shutil.copytree(FOLDER / recipe.folder, folder, ignore=shutil.ignore_patterns("etc", "scenarios"))
+            store.copy_readable(FOLDER / recipe.folder, folder)
             if recipe.source is not None:
                 _pack(recipe.source, folder / "given" / "source.tar")
             arguments = {"BASE": recipe.base, **recipe.arguments}

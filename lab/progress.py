@@ -33,6 +33,7 @@ class RunProgress:
             TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
+            auto_refresh=False,  # a thread that draws ten times a second has no place beside a measurement
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=self._total, left="")
@@ -51,8 +52,17 @@ class RunProgress:
     def stage(self, text: str) -> None:
         """Something other than load is going on."""
         self._bar.update(self._task, description=text)
+        self._bar.refresh()
         if not self._console.is_terminal:
             self._console.print(f"{text}{self._left()}", highlight=False, markup=False, soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """A line of what that is about."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=text[: self._console.width // 2])
+            self._bar.refresh()
+        else:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Something that a user should know."""
@@ -70,6 +80,7 @@ class RunProgress:
             self.note(f"{record.plan.id}: {reason}")
         line = f"{record.plan.id}: {_means(record)}"
         self._bar.update(self._task, completed=self._done, description=line, left=self._left())
+        self._bar.refresh()
         if not self._console.is_terminal and time.monotonic() - self._said > QUIET_SECONDS:
             self._said = time.monotonic()
             self._console.print(
@@ -77,9 +88,8 @@ class RunProgress:
             )
 
     def _left(self) -> str:
-        if not self._done:
-            return ""
-        elapsed = time.monotonic() - self._begun + USUAL_PACE * USUAL_WEIGHT_SECONDS
+        elapsed = time.monotonic() - self._begun if self._done else 0
+        elapsed += USUAL_PACE * USUAL_WEIGHT_SECONDS
         left = elapsed / (self._seconds_done + USUAL_WEIGHT_SECONDS) * self._seconds_left
         minutes, seconds = divmod(round(left), 60)
         return f", {minutes} min {seconds:02d} s left" if minutes else f", {seconds} s left"

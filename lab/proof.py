@@ -17,8 +17,8 @@ NATIVE = "native"
 # the same, hence the `|| true`; and it does not flush what it prints, hence stdbuf.)
 SCRIPT = """
 set -e
-echo '== modules'; kamcmd core.modules
-echo '== processes'; kamcmd core.psx
+echo '== modules'; timeout 10 kamcmd core.modules
+echo '== processes'; timeout 10 kamcmd core.psx
 echo '== arguments'; tr '\\0' '\\n' </proc/1/cmdline
 echo '== configuration'
 xargs -0 -a /proc/1/cmdline sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true

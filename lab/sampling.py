@@ -13,15 +13,14 @@ from lab.errors import TestbedError
 from lab.model import CpuClock
 
 WORKER = "udp receiver"
-END = b"== end"  # the last line of a whole answer
 _CGROUPS = Path("/sys/fs/cgroup")
 
 # Runs inside Kamailio's container, in its own pid and network namespaces. Sections are parted by lines '== name'.
 SCRIPT = """
 set -e
-echo '== statistics'; kamcmd stats.get_statistics all
-echo '== replies'; kamcmd sl.stats
-echo '== processes'; kamcmd core.psx
+echo '== statistics'; timeout 10 kamcmd stats.get_statistics all
+echo '== replies'; timeout 10 kamcmd sl.stats
+echo '== processes'; timeout 10 kamcmd core.psx
 echo '== clocks'
 for file in /proc/[0-9]*/schedstat; do
   if read -r run delay _ < "$file"; then file=${file#/proc/}; echo "${file%/schedstat} $run $delay"; fi

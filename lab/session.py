@@ -1,21 +1,25 @@
 """The rounds of a run: fresh start, proof, slices, bindings. Evidence is written as soon as there is some."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+from docker.errors import DockerException
 
 from lab import latency, load, override, proof, store
 from lab import plan as planning
 from lab.cores import Layout, format_list
 from lab.database import Database, name_of
-from lab.errors import TestbedError
+from lab.errors import LabError, TestbedError
+from lab.execution import ask
 from lab.model import Limits, Plan, Role, RoundPlan, SlicePlan, SliceRecord, StartRecord
-from lab.sampling import END
-from lab.station import Holder, Station, ask, ask_whole
+from lab.station import Holder, Station
 from lab.testbed import Testbed
 
 PATIENCE = 20  # looks at a log, 0.1 s each
@@ -26,6 +30,9 @@ class Reporter(Protocol):
 
     def stage(self, text: str) -> None:
         """Something other than load is going on."""
+
+    def detail(self, text: str) -> None:
+        """A line of what that is about, such as a build's."""
 
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice has ended."""
@@ -58,32 +65,46 @@ class Session:
     def round(self, planned: RoundPlan) -> None:
         """One fresh start of every cell, and all its slices."""
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
+        begun = time.monotonic()
         for cell in self.plan.cells:
             self.database.renew(name_of(cell.name))
         with self.bed.fresh_start(self.holder) as stations:
-            starts = self._prove(planned.number, stations)
-            for start in starts.values():
-                for reason in start.reasons:
-                    self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
-            proven = {name for name, start in starts.items() if not start.reasons}
-            self._slices(planned, {name: stations[name] for name in proven})
-            self._bindings(planned, starts, stations)
+            try:
+                starts = self._prove(planned.number, stations, begun)
+                for start in starts.values():
+                    for reason in start.reasons:
+                        self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
+                proven = {name for name, start in starts.items() if not start.reasons}
+                self._slices(planned, {name: stations[name] for name in proven})
+                self._bindings(planned, starts, stations)
+            except BaseException:
+                self._remains(planned.number, stations)
+                raise
 
-    def _prove(self, number: int, stations: dict[str, Station]) -> dict[str, StartRecord]:
+    def _remains(self, number: int, stations: dict[str, Station]) -> None:
+        """A round that broke off: what its containers still have, as far as that can be had."""
+        for name, station in stations.items():
+            with (
+                suppress(LabError, OSError, DockerException),
+                self.run.part("remains", f"r{number:02d}-{name}") as folder,
+            ):
+                station.remains(folder)
+
+    def _prove(self, number: int, stations: dict[str, Station], begun: float) -> dict[str, StartRecord]:
         """The engine proof of every cell, outside of any timed slice."""
         with ThreadPoolExecutor(len(stations)) as pool:
-            starts = list(pool.map(lambda station: self._start(number, station), stations.values()))
+            starts = list(pool.map(lambda station: self._start(number, station, begun), stations.values()))
         return {start.cell: start for start in starts}
 
-    def _start(self, number: int, station: Station) -> StartRecord:
+    def _start(self, number: int, station: Station, begun: float) -> StartRecord:
         """Ask one cell who it is; its first log and the probe are the evidence."""
         cell = station.cell
         start_id = f"r{number:02d}-{cell.name}"
         probed = ask(station.sipp, load.probe(cell.name))
-        answer = ask_whole(station.kamailio, ["sh", "-c", proof.SCRIPT], END)
+        answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
         if answer.code != 0:
             last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
-            message = f"cell {cell.name}: Kamailio does not say what it is: {answer.err.decode(errors='replace')}"
+            message = f"cell {cell.name}: Kamailio does not say what it is: {answer.complaint}"
             raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
         word = proof.parse(answer.text)
         # Only of a probe that went well: the file may be of an earlier round.
@@ -94,7 +115,7 @@ class Session:
             engine=cell.engine,
             kamailio=cell.kamailio,
             image=str(station.kamailio.attrs["Image"]),
-            start_seconds=station.start_seconds,
+            start_seconds=time.monotonic() - begun,
             marker=load.marker(probe_log.decode(errors="replace")),
             engine_word=word.engine,
             script=word.script,
@@ -148,7 +169,7 @@ class Session:
         fired = station.fire(self.plan, piece)
         after = station.sample_after(self.database, cpus)
         with self.run.part("slices", piece.id) as folder:
-            station.fetch_slice(piece, folder)
+            size = station.fetch_slice(piece, folder)
             with (folder / load.LOG_NAME).open("rb") as log:
                 tally = latency.tally(log, piece.call_id_prefix, self.plan.scenario.legs)
             record = SliceRecord(
@@ -162,6 +183,7 @@ class Session:
             )
             record = replace(record, reasons=self.judges.slice(record, self.plan.limits))
             store.dump(record, folder / "slice.json")
+        station.log_offset += size  # only now: what a broken slice has logged is still to be had
         return record
 
     def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:

@@ -1,117 +1,35 @@
-"""A cell that is up: its Kamailio, its SIPp, and how the driver asks them. Every question is one exec (0.1 s)."""
+"""A cell that is up: its Kamailio, its SIPp, its log, and how the driver asks them. Every question is one exec."""
 
-import io
 import json
 import shutil
 import tarfile
 import tempfile
-import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
-
-from docker.errors import APIError
+from typing import TYPE_CHECKING, Any
 
 from lab import load, override, sampling
 from lab.database import Database
 from lab.errors import TestbedError
+from lab.execution import Answer, allowed, ask
 from lab.model import Cell, Plan, Sample, SlicePlan
 
 if TYPE_CHECKING:
-    from docker import DockerClient
     from docker.models.containers import Container
 
 READY_SECONDS = 15
 STOP_SECONDS = 10
-ATTEMPTS = 5
-LAST_BYTES = 4096  # where the end of an answer is looked for
-_END_OF_TAR = bytes(1024)
 # Asks until there is an answer; the pause is between two questions.
-_READY = f"""
-n=0
-until kamcmd core.uptime >/dev/null 2>&1; do
-  n=$((n + 1)); [ $n -lt {READY_SECONDS * 20} ] || exit 1
-  sleep 0.05
-done
-"""
-# $1: log, $2: offset, $3: name of the part, $4: folder of the other files ($5...)
+_READY = ["timeout", str(READY_SECONDS), "sh", "-c", "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"]
+# $1: log, $2: offset, $3: name of the part, $4: folder of the other files ($5...). Several may be asked at once.
 _FETCH = """
 set -e
 log=$1 offset=$2 name=$3 folder=$4; shift 4
-mkdir -p part && tail -c +$((offset + 1)) "$log" >part/"$name"
-tar --ignore-failed-read -cf - -C "$PWD/part" "$name" $([ $# -eq 0 ] || echo -C "$folder") "$@"
+part=$(mktemp -d)
+trap 'rm -r "$part"' EXIT
+tail -c +$((offset + 1)) "$log" >"$part/$name"
+tar --ignore-failed-read -cf - -C "$part" "$name" $([ $# -eq 0 ] || echo -C "$folder") "$@"
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an exec said."""
-
-    code: int
-    out: bytes
-    err: bytes
-
-    @property
-    def text(self) -> str:
-        """Standard output as text."""
-        return self.out.decode(errors="replace")
-
-    @property
-    def last_words(self) -> str:
-        """The end of all that it said."""
-        return (self.out[-2000:] + self.err[-2000:]).decode(errors="replace").strip()
-
-
-def ask(container: "Container", command: list[str]) -> Answer:
-    """Run a command in a container; -1 when the container is not running."""
-    out = io.BytesIO()
-    code, err = _run(container, command, out)
-    return Answer(code, out.getvalue(), err)
-
-
-def ask_whole(container: "Container", command: list[str], end: bytes) -> Answer:
-    """Ask a question that changes nothing, again if the answer lacks its end: a busy engine now and then loses it."""
-    out = io.BytesIO()
-    code, err = _run_whole(container, command, end, out)
-    return Answer(code, out.getvalue(), err)
-
-
-def _run(container: "Container", command: list[str], out: IO[bytes]) -> tuple[int, bytes]:
-    # Not by exec_run, which reads the exit code before a busy engine has it.
-    api = cast("DockerClient", container.client).api
-    err = bytearray()
-    try:
-        exec_id = api.exec_create(container.id, command)["Id"]
-        for some_out, some_err in api.exec_start(exec_id, stream=True, demux=True):
-            out.write(some_out or b"")
-            err += some_err or b""
-        state = api.exec_inspect(exec_id)
-        while state["Running"]:
-            time.sleep(0.01)
-            state = api.exec_inspect(exec_id)
-    except APIError as error:
-        return -1, str(error).encode()
-    code = state["ExitCode"]
-    return -1 if code is None else int(code), bytes(err)
-
-
-def _run_whole(container: "Container", command: list[str], end: bytes, out: IO[bytes]) -> tuple[int, bytes]:
-    code, err = -1, b""
-    for _ in range(ATTEMPTS):
-        out.seek(0)
-        out.truncate()
-        code, err = _run(container, command, out)
-        out.seek(max(0, out.tell() - LAST_BYTES))
-        if code != 0 or end in out.read():
-            break
-    out.seek(0)
-    return code, err
-
-
-def allowed(container: "Container") -> str:
-    """CPUs that the kernel lets a container's first process use."""
-    answer = ask_whole(container, ["sed", "-n", r"s/^Cpus_allowed_list:\s*//p", "/proc/1/status"], b"\n")
-    return answer.text.strip()
 
 
 class Holder:
@@ -125,19 +43,15 @@ class Holder:
         """A file from an offset on; empty when there is none."""
         return ask(self._container, ["tail", "-c", f"+{offset + 1}", path]).out
 
-    def size(self, path: str) -> int:
-        """Bytes in a file so far."""
-        answer = ask(self._container, ["stat", "-c", "%s", path])
-        return int(answer.text) if answer.code == 0 else 0
-
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
         """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
         arguments = [log, str(offset), load.LOG_NAME, override.VOLUME, *others]
         # By way of the disk: a long slice's log need not fit into memory.
         with tempfile.TemporaryFile(dir=into) as tar:
-            code, err = _run_whole(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], _END_OF_TAR, tar)
-            if code != 0:
-                raise TestbedError(f"the logs cannot be read: {err.decode(errors='replace').strip()}")
+            answer = ask(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], tar)
+            if answer.code != 0:
+                raise TestbedError(f"the logs cannot be read: {answer.complaint}")
+            tar.seek(0)
             with tarfile.open(fileobj=tar) as archive:
                 # Plain files alone, by their own names (extraction filters are newer than Debian 12's Python).
                 for member in archive:
@@ -156,8 +70,6 @@ class Station:
     kamailio: "Container"
     sipp: "Container"
     holder: Holder
-    begun: float  # monotonic, when the fresh start of all cells began
-    start_seconds: float = 0.0
     log_offset: int = 0
     cgroup: sampling.Cgroup = field(init=False)
 
@@ -171,9 +83,7 @@ class Station:
 
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""
-        answered = ask(self.kamailio, ["sh", "-c", _READY]).code == 0
-        self.start_seconds = time.monotonic() - self.begun
-        return answered
+        return ask(self.kamailio, _READY).code == 0
 
     def allowed_sipp(self) -> str:
         """CPUs that the kernel lets SIPp's container use."""
@@ -182,6 +92,13 @@ class Station:
     def inspect(self) -> bytes:
         """Docker's description of the container, as evidence."""
         return json.dumps(self.kamailio.attrs, indent=1).encode()
+
+    def remains(self, into: Path) -> None:
+        """What a round that broke off has left and no slice has taken: the log, the container's state and output."""
+        self.kamailio.reload()
+        (into / "inspect.json").write_bytes(self.inspect())
+        (into / "output.log").write_bytes(self.kamailio.logs())
+        self.holder.fetch(override.log_of(self.cell.name), self.log_offset, [], into)
 
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
@@ -203,20 +120,21 @@ class Station:
         """Send one slice's traffic and wait for its end."""
         return ask(self.sipp, load.command(plan, piece))
 
-    def fetch_slice(self, piece: SlicePlan, into: Path) -> None:
-        """The slice's log and SIPp's files into the slice's folder."""
+    def fetch_slice(self, piece: SlicePlan, into: Path) -> int:
+        """The slice's log and SIPp's files into the slice's folder; the size of the log."""
         files = load.files(piece)
-        self.log_offset += self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files), into)
+        size = self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files), into)
         for name, kept in files.items():
             if (into / name).exists():
                 (into / name).replace(into / kept)
+        return size
 
     def _inside(self) -> sampling.Inside:
-        answer = ask_whole(self.kamailio, ["sh", "-c", sampling.SCRIPT], sampling.END)
+        answer = ask(self.kamailio, ["sh", "-c", sampling.SCRIPT])
         if answer.code != 0:
             last = self.holder.read(override.log_of(self.cell.name), self.log_offset)[-4000:]
             raise TestbedError(
-                f"Kamailio of cell {self.cell.name} does not answer: {answer.err.decode(errors='replace').strip()}",
+                f"Kamailio of cell {self.cell.name} does not answer: {answer.complaint}",
                 detail=last.decode(errors="replace"),
             )
         return sampling.parse(answer.text)

@@ -100,30 +100,14 @@ class Drift:
         return self.ci_low <= 1 + STEADY_SHARE and self.ci_high >= 1 / (1 + STEADY_SHARE)
 
 
-def drift(halves: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = ALPHA) -> Drift:
+def drift(differences: Sequence[float], alpha: float = ALPHA) -> Drift:
     """How far the second half of a round lies from its first.
 
-    `halves` has, per cell, the logarithms of its slices' means, first half and second half. Each cell is compared with
-    itself, the differences are averaged, and the spread within the halves of all cells is the noise.
+    `differences` has one number a cell: the mean logarithm of its later slices less that of its earlier ones. Slices
+    are interleaved, so the cells share a drift of the machine; how much they disagree on it is the noise.
     """
-    differences: list[float] = []
-    squares, freedom, weight = 0.0, 0, 0.0
-    for first, second in halves.values():
-        if not first or not second:
-            continue
-        differences.append(statistics.fmean(second) - statistics.fmean(first))
-        weight += 1 / len(first) + 1 / len(second)
-        for half in (first, second):
-            squares += sum((value - statistics.fmean(half)) ** 2 for value in half)
-            freedom += len(half) - 1
-    if not differences:
-        return Drift(None, None, None)
-    mean = statistics.fmean(differences)
-    if freedom == 0 or math.sqrt(squares / freedom) < NO_SPREAD:
-        return Drift(math.exp(mean), None, None)
-    error = math.sqrt(squares / freedom * weight) / len(differences)
-    t = _t_quantile(1 - alpha / 2, freedom)
-    return Drift(math.exp(mean), math.exp(mean - t * error), math.exp(mean + t * error))
+    found = compare(differences, alpha)
+    return Drift(found.ratio, found.ci_low, found.ci_high)
 
 
 def _t_quantile(probability: float, freedom: int) -> float:

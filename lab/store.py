@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -62,6 +63,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
+def copy_readable(source: Path, target: Path) -> None:
+    """Copy a folder for other users' eyes: containers have users of their own, and a strict umask is no matter."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        runnable = path.is_dir() or os.access(source / path.relative_to(target), os.X_OK)
+        path.chmod(0o755 if runnable else 0o644)
+
+
 class Run:
     """One run's folder while it is written. docs/results.md draws the layout."""
 
@@ -76,9 +85,11 @@ class Run:
     def create(cls, results: Path, experiment: str) -> "Run":
         """Make a folder of its own for a run, marked as started, never yet as good."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        # What runs on the engine is known by this name alone, whichever folder a run's results lie in.
+        folder = results / f"{stamp}-{experiment}-{secrets.token_hex(2)}"
         try:
             results.mkdir(parents=True, exist_ok=True)
-            folder = _fresh(results, f"{stamp}-{experiment}")
+            folder.mkdir()
             run = cls(folder)
             run.evidence.mkdir()
             run._status("started", ended_at=None, ended=None)
@@ -102,17 +113,17 @@ class Run:
             shutil.rmtree(draft, ignore_errors=True)
             raise
 
-    def seal(self, ended: str) -> None:
+    def seal(self, ended: str, error: str = "") -> None:
         """Write the manifest, then the status, then move `latest`. Nothing under evidence/ changes afterwards."""
         lines = [f"{_sha256(path)}  {path.relative_to(self.folder)}\n" for path in _files(self.evidence)]
         write_atomically(self.folder / "manifest.sha256", "".join(lines).encode())
-        self._status("sealed", ended_at=_now(), ended=ended)
+        self._status("sealed", ended_at=_now(), ended=ended, error=error)
         link = self.folder.parent / f".{LATEST}-{self.id}"
         link.unlink(missing_ok=True)
         link.symlink_to(self.id)
         link.replace(self.folder.parent / LATEST)
 
-    def _status(self, status: str, *, ended_at: str | None, ended: str | None) -> None:
+    def _status(self, status: str, *, ended_at: str | None, ended: str | None, error: str = "") -> None:
         content = {
             "schema_version": SCHEMA_VERSION,
             "run": self.id,
@@ -120,6 +131,7 @@ class Run:
             "started_at": self._started,
             "ended_at": ended_at,
             "ended": ended,
+            "error": error,
         }
         write_atomically(self.folder / "status.json", (json.dumps(content, indent=1) + "\n").encode())
 
@@ -132,17 +144,6 @@ def find(results: Path, run: str) -> Path:
     known = sorted(path.parent.name for path in results.glob("*/status.json") if not path.parent.is_symlink())
     remedy = f"runs in {results}: {', '.join(known[-5:])}" if known else f"{results} holds no run yet: lab run FILE"
     raise BadInputError(f"no run {run!r}", remedy=remedy)
-
-
-def _fresh(results: Path, name: str) -> Path:
-    for number in range(1, 100):
-        folder = results / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise SetupError(f"{results}: a hundred runs in one second")
 
 
 def _files(folder: Path) -> list[Path]:

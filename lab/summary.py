@@ -29,12 +29,14 @@ ADVISORY = {
     "steal_usec": "steal on Kamailio's CPUs",
 }
 
+MESSAGE_COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")  # that figures are made of
+
 Start = tuple[int, str]  # round and cell
 
 
 @dataclass(frozen=True, slots=True)
 class CellSummary:
-    """One cell. Slices are counted as the plan has them, warm-up left out, after repeats."""
+    """One cell. Its slices are counted as the plan has them, warm-up included, after repeats."""
 
     engine: str
     kamailio: str
@@ -42,6 +44,8 @@ class CellSummary:
     legs: dict[str, LegFigures]
     registration_usec: float | None  # mean(challenge) + mean(authenticated)
     retransmissions: int
+    failed_calls_in_all: int
+    retransmissions_in_all: int
     cpu_usec_per_registration: float | None
     pooled: Pooled
     slices_valid: int
@@ -66,6 +70,8 @@ class Summary:
     broken: dict[str, str]
     comparisons: tuple[LegComparison, ...]
     rounds: tuple[Steadiness, ...]
+    start_seconds: float | None  # the longest fresh start of all cells, from new databases to engine proof
+    driver_share: float | None  # time between slices, of the load's own
     notes: tuple[str, ...]
 
 
@@ -74,7 +80,7 @@ def write(run: Path) -> Summary:
     plan = store.load(Plan, run / "evidence" / "plan.json")
     status = json.loads((run / "status.json").read_text(encoding="utf-8"))
     complete = status["status"] == "sealed" and status["ended"] == "complete"
-    summary = summarise(plan, load(run), run=run.name, complete=complete)
+    summary = summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=complete)
     store.dump(summary, run / FILE)
     return summary
 
@@ -110,6 +116,8 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         broken={cell.name: why for cell in plan.cells if (why := _broken(cell.name, starts, _of(slices, cell)))},
         comparisons=tuple(figures.comparisons(first, list(cells), plan.baseline, aa_cell)),
         rounds=tuple(figures.steadiness(timed, first, planned.number) for planned in plan.rounds),
+        start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
+        driver_share=_driver_share(slices),
         notes=tuple(_notes(slices, complete=complete)),
     )
 
@@ -148,6 +156,8 @@ def _cell(
         legs=legs,
         registration_usec=figures.registration_usec(legs),
         retransmissions=int(messages["retransmission"].sum()),
+        failed_calls_in_all=int(slices["sipp_failed"].sum()),
+        retransmissions_in_all=int(slices["sipp_retransmissions"].sum()),
         cpu_usec_per_registration=figures.cpu_usec_per_registration(slices[timed]),
         pooled=pooled(messages["usec"].tolist()),
         slices_valid=valid,
@@ -179,6 +189,16 @@ def _reasons(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> It
     for row in _rows(slices, "slice", "reasons"):
         if row["reasons"]:
             yield f"{row['slice']}: {row['reasons']}"
+
+
+def _driver_share(slices: pd.DataFrame) -> float | None:
+    """What the driver adds to the load: from the first slice of a round to its last, over what was to be sent."""
+    if slices.empty:
+        return None
+    ends = slices["begun_usec"] + slices["duration_usec"]
+    rounds = pd.DataFrame({"round": slices["round"], "begun": slices["begun_usec"], "end": ends}).groupby("round")
+    load_usec = (slices["calls"] / slices["offered_rate_per_s"]).sum() * 1e6
+    return float((rounds["end"].max() - rounds["begun"].min()).sum() / load_usec - 1)
 
 
 def _notes(slices: pd.DataFrame, *, complete: bool) -> Iterator[str]:

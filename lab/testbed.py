@@ -8,31 +8,31 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
 
 import docker
 import mysql.connector
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
+from docker.models.networks import Network
+from docker.models.volumes import Volume
 
 from lab import database, override, process, versions
 from lab.cores import Layout
 from lab.database import Database
 from lab.errors import LabError, TestbedError
+from lab.execution import allowed
 from lab.model import Cell, Plan
-from lab.station import Holder, Station, allowed
+from lab.station import READY_SECONDS, Holder, Station
 
 LABEL_RUN = "lab.run"
 REMOVAL_SECONDS = 30
 _LAST_LINES = 30
 _IN_USE = {HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN}  # a container or volume; a network
-
-Thing = TypeVar("Thing")
 
 
 class Testbed:
@@ -94,28 +94,26 @@ class Testbed:
     def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:
         """Every cell anew: Kamailio answering its RPC, SIPp in its namespace. Removed at the end."""
         services = override.services_of(self.plan)
-        begun = time.monotonic()
         try:
             try:
                 self._compose("up", "--detach", "--no-deps", *services, what="starting the cells")
-                stations = {cell.name: self._station(cell, holder, begun) for cell in self.plan.cells}
+                stations = {cell.name: self._station(cell, holder) for cell in self.plan.cells}
             except LabError as error:
                 raise self._who_died(holder) or error from error
             with ThreadPoolExecutor(len(stations)) as pool:
-                ready = list(pool.map(lambda station: station.ready(), stations.values()))
-            if not all(ready):
-                raise self._who_died(holder) or TestbedError("Kamailio does not answer its RPC")
+                ready = dict(zip(stations, pool.map(Station.ready, stations.values()), strict=True))
+            if not all(ready.values()):
+                raise self._who_died(holder) or self._who_is_silent(holder, ready)
             yield stations
         finally:
-            self._remove_containers(services)
+            _remove(lambda: self._containers_of(services))
 
     def allowed(self, service: str) -> str:
         """CPUs that the kernel lets a service use."""
         return allowed(self._container(service))
 
-    def _station(self, cell: Cell, holder: Holder, begun: float) -> Station:
+    def _station(self, cell: Cell, holder: Holder) -> Station:
         return Station(
-            begun=begun,
             cell=cell,
             kamailio=self._container(override.kamailio_of(cell.name)),
             sipp=self._container(override.sipp_of(cell.name)),
@@ -129,14 +127,23 @@ class Testbed:
                 container = self._container(override.kamailio_of(cell.name))
                 if container.status != "running":
                     code = container.attrs["State"]["ExitCode"]
-                    tail = holder.read(override.log_of(cell.name)).decode(errors="replace").splitlines()
-                    tail += container.logs(tail=_LAST_LINES).decode(errors="replace").splitlines()
+                    said = container.logs(tail=_LAST_LINES).decode(errors="replace").splitlines()
                     return TestbedError(
                         f"Kamailio died at start: cell {cell.name}, engine {cell.engine}, exit code {code}",
-                        detail="\n".join(tail[-_LAST_LINES:]),
+                        detail="\n".join((_log(holder, cell) + said)[-_LAST_LINES:]),
                         remedy="the log lines above name the cause: look at the routing script and the configuration",
                     )
         return None
+
+    def _who_is_silent(self, holder: Holder, ready: Mapping[str, bool]) -> TestbedError:
+        """It runs, but does not answer in time."""
+        cell = next(cell for cell in self.plan.cells if not ready[cell.name])
+        return TestbedError(
+            f"Kamailio does not answer its RPC within {READY_SECONDS} s: cell {cell.name}, engine {cell.engine}",
+            detail="\n".join(_log(holder, cell)[-_LAST_LINES:]),
+            remedy="the log lines above say how far it came: does the configuration still load ctl, and does the "
+            "script start something that takes long?",
+        )
 
     def _compose(self, *arguments: str, what: str) -> None:
         process.run(
@@ -163,10 +170,9 @@ class Testbed:
         except (TestbedError, APIError):
             return ""
 
-    def _remove_containers(self, services: list[str]) -> None:
+    def _containers_of(self, services: Sequence[str]) -> list[Container]:
         found = _containers(self.client, f"{LABEL_RUN}={self.run}")
-        mine = [c for c in found if c.labels.get("com.docker.compose.service") in services]
-        _each(mine, lambda container: container.remove(force=True))
+        return [container for container in found if container.labels.get("com.docker.compose.service") in services]
 
     def _down(self) -> None:
         try:
@@ -174,6 +180,10 @@ class Testbed:
         except KeyboardInterrupt:
             remove_all(self.client, self.run)  # undisturbed: only the first Ctrl-C is heard
             raise
+
+
+def _log(holder: Holder, cell: Cell) -> list[str]:
+    return holder.read(override.log_of(cell.name)).decode(errors="replace").splitlines()
 
 
 def _seen_from_root(folder: Path) -> str:
@@ -196,33 +206,37 @@ def _containers(client: docker.DockerClient, *labels: str) -> list[Container]:
 
 
 def remove_all(client: docker.DockerClient, run: str) -> None:
-    """Remove every container, network and volume of a run, and nothing else. Safe to call twice.
-
-    What the engine is still at work on is in use for a moment: it is asked again.
-    """
+    """Remove every container, network and volume of a run, and nothing else. Safe to call twice."""
     label: dict[str, str | list[str] | bool] = {"label": f"{LABEL_RUN}={run}"}
+    _remove(
+        lambda: (
+            # a network or volume only when no container (any more) has it
+            _containers(client, f"{LABEL_RUN}={run}")
+            or client.networks.list(filters=label)
+            or client.volumes.list(filters=label)
+        )
+    )
+
+
+def _remove(find: Callable[[], Sequence[Container | Network | Volume]]) -> None:
+    """Remove what is found until nothing is. What the engine is still at work on is in use for a moment."""
     deadline = time.monotonic() + REMOVAL_SECONDS
-    while True:
+    while things := find():
         try:
-            while containers := _containers(client, f"{LABEL_RUN}={run}"):
-                _each(containers, lambda container: container.remove(force=True, v=True))
-            _each(client.networks.list(filters=label), lambda network: network.remove())
-            _each(client.volumes.list(filters=label), lambda volume: volume.remove(force=True))
+            with ThreadPoolExecutor(len(things)) as pool:
+                list(pool.map(_remove_one, things))
         except APIError as error:
             if error.status_code not in _IN_USE or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)  # between two requests
-        else:
-            return
 
 
-def _each(things: Sequence[Thing], remove: Callable[[Thing], None]) -> None:
-    """Remove all at once; what is gone already is no error."""
-
-    def one(thing: Thing) -> None:
-        with suppress(NotFound):
-            remove(thing)
-
-    if things:
-        with ThreadPoolExecutor(len(things)) as pool:
-            list(pool.map(one, things))
+def _remove_one(thing: Container | Network | Volume) -> None:
+    with suppress(NotFound):
+        match thing:
+            case Container():
+                thing.remove(force=True, v=True)
+            case Network():
+                thing.remove()
+            case Volume():
+                thing.remove(force=True)

@@ -161,9 +161,15 @@ def _shares(record: SliceRecord, limits: Limits, elapsed: int) -> Iterator[str]:
     if not workers:
         yield "kernel: run delay of Kamailio's workers not read"
         return
-    delay = sum(after.workers[pid].run_delay_nsec - before.workers[pid].run_delay_nsec for pid in workers) / available
+    # Against what they ran, not against the slice's time: most of that a worker sleeps, and nobody keeps it waiting.
+    waited = sum(after.workers[pid].run_delay_nsec - before.workers[pid].run_delay_nsec for pid in workers)
+    ran = sum(after.workers[pid].on_cpu_nsec - before.workers[pid].on_cpu_nsec for pid in workers)
+    delay = waited / (waited + ran) if waited else 0
     if delay > limits.run_delay_share:
-        yield f"kernel: workers waited for a CPU {delay:.1%} of the time, {limits.run_delay_share:.1%} allowed"
+        yield (
+            f"kernel: of the time in which they could run, workers waited for a CPU {delay:.1%}, "
+            f"{limits.run_delay_share:.1%} allowed"
+        )
 
 
 def _engine(start: StartRecord) -> Iterator[str]:

@@ -11,7 +11,16 @@ from typing import Any
 import pyarrow as pa
 
 from lab import validity
-from lab.frames.deltas import clock_drift_usec, counter, duration_usec, elapsed, processes_changed, steal_usec, workers
+from lab.frames.deltas import (
+    begun_usec,
+    clock_drift_usec,
+    counter,
+    duration_usec,
+    elapsed,
+    processes_changed,
+    steal_usec,
+    workers,
+)
 from lab.model import Leg, SliceRecord, StartRecord
 
 INT = pa.int64()
@@ -123,6 +132,7 @@ SLICES = Table(
         Column("calls", INT, "calls", "planned", attrgetter("plan.calls")),
         Column("offered_rate_per_s", INT, "calls/s", "planned", attrgetter("plan.rate_per_s")),
         Column("kamailio_cpus", INT, "CPUs", "given to Kamailio", attrgetter("kamailio_cpus")),
+        Column("begun_usec", INT, "usec", "its first edge, by the machine's monotonic clock", begun_usec),
         Column("duration_usec", INT, "usec", "between the edges, by the monotonic clock", duration_usec),
         Column("clock_drift_usec", FLOAT, "usec", "wall clock less monotonic clock over the slice", clock_drift_usec),
         # Kamailio's log

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +63,13 @@ def write_messages(parts: Iterable[pa.Table], path: Path) -> None:
             writer.write_table(messages)
 
 
-def load(run: Path) -> Frames:
-    """The frames of a run as pandas sees them. Raises BadInputError where a file is not what this version writes."""
-    return Frames(**{table.name: _load(run / FOLDER / _file(table), table) for table in TABLES})
+def load(run: Path, messages: Sequence[str] | None = None) -> Frames:
+    """The frames of a run as pandas sees them: of `messages` all columns, or those named (Call-IDs take the most room).
+
+    Raises BadInputError where a file is not what this version writes.
+    """
+    wanted = {MESSAGES.name: messages}
+    return Frames(**{table.name: _load(run / FOLDER / _file(table), table, wanted.get(table.name)) for table in TABLES})
 
 
 def _file(table: Table) -> str:
@@ -142,14 +146,15 @@ def _drafts(run: Path) -> Iterator[Path]:
         raise SetupError(f"{run / FOLDER}: cannot write frames: {error}") from error
 
 
-def _load(path: Path, table: Table) -> pd.DataFrame:
+def _load(path: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame:
     try:
-        read = pq.read_table(path)
+        schema = pq.read_schema(path)
+        read = pq.read_table(path, columns=None if wanted is None else list(wanted))
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing", remedy=_REMEDY) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
-    _check_columns(path, read.schema, table.schema)
+    _check_columns(path, schema, table.schema)
     # Where a value may be missing, pandas' own types keep an integer an integer.
     nullable = any(column.null for column in table.columns)
     return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)

@@ -36,6 +36,11 @@ def workers(clock: str) -> Callable[[SliceRecord], int | None]:
     return value
 
 
+def begun_usec(record: SliceRecord) -> int:
+    """The first edge, on a clock that all slices of a run share."""
+    return record.before.monotonic_nsec // NSEC_PER_USEC
+
+
 def duration_usec(record: SliceRecord) -> int:
     """Time between the edges."""
     return (record.after.monotonic_nsec - record.before.monotonic_nsec) // NSEC_PER_USEC

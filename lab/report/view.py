@@ -146,7 +146,12 @@ def _whole(cell: CellSummary) -> LegLine:
 
 def _facts(cell: CellSummary) -> Iterator[str]:
     cpu = _usec(cell.cpu_usec_per_registration)
-    yield f"retransmissions: {cell.retransmissions}; CPU time per registration: {cpu} usec"
+    ran = cell.slices_valid + cell.slices_invalid + cell.slices_repeated
+    yield (
+        f"failed calls: {cell.failed_calls_in_all}; retransmissions: {cell.retransmissions_in_all} "
+        f"(of all {_count(ran, 'slice')} that ran)"
+    )
+    yield f"CPU time per registration: {cpu} usec"
     parts = [f"{cell.slices_valid} valid"]
     parts += [f"{cell.slices_invalid} invalid"] if cell.slices_invalid else []
     parts += [f"{cell.slices_missing} not run"] if cell.slices_missing else []
@@ -180,6 +185,11 @@ def _ratio(row: LegComparison) -> RatioLine:
 
 def _remarks(summary: Summary) -> Iterator[str]:
     yield from summary.notes
+    if summary.start_seconds is not None and summary.driver_share is not None:
+        yield (
+            f"a fresh start of all cells took {summary.start_seconds:.1f} s at most; between slices the driver took "
+            f"{summary.driver_share:.0%} of the load's own time"
+        )
     yield (
         "pooled figures mix all requests, though the legs differ several times over: they are there to be set "
         "beside the 2018 page, not to compare engines"

@@ -107,11 +107,13 @@ class Lab:
     def at(cls, folder: Path, client: docker.DockerClient) -> Iterator["Lab"]:
         """A folder for results, experiments and claims; at the end nothing of its runs is left on the engine.
 
-        Claims of CPUs lie in TMPDIR: the tests neither wait for a measurement on this machine nor stand in its way.
+        Claims of CPUs are our own (LAB_CLAIMS): the tests neither wait for a measurement on this machine nor stand in
+        its way.
         """
         temporary = folder / "tmp"
         temporary.mkdir()
-        lab = cls(folder, client, {**os.environ, "TMPDIR": str(temporary)})
+        own = {"TMPDIR": str(temporary), "LAB_CLAIMS": str(temporary / "cpus")}
+        lab = cls(folder, client, {**os.environ, **own})
         try:
             yield lab
         finally:

@@ -122,9 +122,10 @@ def test_a_mysql_that_never_answers_is_given_up(
     """After a while: the error says what was asked, and what helps; what it said last is shown."""
     monkeypatch.setattr(database, "connect", partial(database.connect, patience_seconds=3))
     monkeypatch.setattr(claims, "claim", partial(claims.claim, folder=lab.folder / "claims"))
-    decided = assembly.specify(experiment.read(lab.experiment()), client, listen=ignore)
-    mysql = replace(decided.images["mysql"], id=silent_image)
-    decided = replace(decided, images={**decided.images, "mysql": mysql})
+    decided = assembly.specify(experiment.read(lab.experiment()), client)
+    made = decided.make_images(ignore)
+    silent = {**made, "mysql": replace(made["mysql"], id=silent_image)}
+    decided = replace(decided, make_images=lambda _: silent)
     with pytest.raises(TestbedError, match="MySQL answers no query") as caught:
         runner.run(decided, client, lab.results, judges=Judges(validity.judge, validity.judge_start), reporter=Quiet())
     assert caught.value.exit_code == Exit.SETUP
@@ -137,6 +138,9 @@ class Quiet:
     """Hears a run and says nothing."""
 
     def stage(self, text: str) -> None:
+        """Not shown."""
+
+    def detail(self, text: str) -> None:
         """Not shown."""
 
     def slice_done(self, record: SliceRecord) -> None:

@@ -1,5 +1,6 @@
 """Two runs never measure on one CPU; no claim outlives its holder."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,3 +90,16 @@ def test_every_user_of_the_machine_may_claim(folder: Path) -> None:
     with claim([0], "first", folder):
         assert folder.stat().st_mode & 0o777 == 0o777
         assert (folder / "cpu0").stat().st_mode & 0o666 == 0o666
+
+
+@pytest.mark.parametrize(
+    ("own", "folder"),
+    [({}, "/tmp/kemi-lab-cpus"), ({"LAB_CLAIMS": "/elsewhere/cpus"}, "/elsewhere/cpus")],  # noqa: S108
+)
+def test_every_user_looks_in_the_same_place(own: dict[str, str], folder: str) -> None:
+    """Though each may have a TMPDIR of his own. Only who says so has claims of his own: these tests, for one."""
+    environment = {name: value for name, value in os.environ.items() if name != "LAB_CLAIMS"}
+    environment |= {"TMPDIR": "/home/somebody/tmp", **own}
+    command = [sys.executable, "-c", "from lab import claims; print(claims.FOLDER)"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == folder

@@ -4,20 +4,26 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
+import docker.errors
 import pytest
+import requests
+import urllib3
 
 import lab.errors
-from lab import assembly, cli, host, images, runner, store, testing
+from lab import assembly, cli, host, images, process, runner, store, testbed, testing
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError
 from lab.host import Check
 from lab.model import SliceRecord
@@ -27,6 +33,7 @@ from lab.versions import ROOT
 COMMANDS = ("doctor", "images", "up", "down", "run", "frames", "report")
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"
+SCRIPT = Path(sys.executable).with_name("lab")
 
 
 class Ended(NamedTuple):
@@ -43,7 +50,8 @@ Lab = Callable[..., Ended]
 @contextmanager
 def own_signals() -> Iterator[None]:
     """The command line sets handlers and a umask for its process; here that is pytest's."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in cli.ENDING}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest itself may have been started by nohup
     mask = os.umask(0o022)
     try:
         yield
@@ -104,6 +112,27 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "engine", engine)
 
 
+def closed_terminal() -> int:
+    """A terminal's file after its window was closed."""
+    window, terminal = os.openpty()
+    os.close(window)
+    return terminal
+
+
+def closed_pipe() -> int:
+    """A pipe to a program that has ended."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.fixture(params=[closed_terminal, closed_pipe])
+def unread(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+    """A stream that nobody reads any more."""
+    with os.fdopen(request.param(), "w") as stream:
+        yield stream
+
+
 def raising(error: BaseException) -> Callable[..., None]:
     """A function that only raises."""
 
@@ -145,6 +174,11 @@ def test_wrong_usage(lab_command: Lab, arguments: tuple[str, ...]) -> None:
     assert ended.err.startswith("usage: lab")
 
 
+def test_the_version(lab_command: Lab) -> None:
+    """As it is installed."""
+    assert lab_command("--version") == (0, f"lab {version('kemi-lab')}\n", "")
+
+
 # --- exit codes ---------------------------------------------------------------------------------------------------
 
 
@@ -181,7 +215,7 @@ def test_ctrl_c(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.err.startswith("lab: interrupted")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_in_order_and_a_second_one_does_not_disturb(
     lab_command: Lab, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -192,13 +226,63 @@ def test_a_signal_ends_in_order_and_a_second_one_does_not_disturb(
         try:
             signal.raise_signal(number)
         finally:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGTERM)
+            for another in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.raise_signal(another)
             down.append("to the end")
 
     monkeypatch.setattr(host, "checks", checks)
     assert lab_command("doctor").code == Exit.INTERRUPTED
     assert down == ["to the end"]
+
+
+def test_nohup_is_respected(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever started us so wants us to go on when the session is closed."""
+
+    def checks(_: Path) -> tuple[Check, ...]:
+        signal.raise_signal(signal.SIGHUP)
+        return ()
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(host, "checks", checks)
+    assert lab_command("doctor").code == Exit.OK
+
+
+# A run on a terminal of its own that, once it is under way, says so and measures for ever.
+ON_A_TERMINAL = f"""
+import os, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+terminal = os.open(sys.argv[1], os.O_RDWR)
+for stream in range(3):
+    os.dup2(terminal, stream)
+from lab import assembly, cli, host, runner, testing
+def run(*_, reporter, **__):
+    try:
+        reporter.stage("under way")
+        while True:
+            time.sleep(0.1)
+    finally:
+        Path(sys.argv[2]).write_text("to the end")
+host.engine = lambda: None
+assembly.specify = lambda *_, **__: SimpleNamespace(plan=testing.plan(rounds=2, slices=1, calls=4))
+runner.run = run
+sys.exit(cli.main(["run", {str(EXPERIMENT)!r}]))
+"""
+
+
+def test_a_closed_session_ends_a_run_in_order(tmp_path: Path) -> None:
+    """As when ssh breaks off: all is taken down, though nobody sees the bar or the last word any more."""
+    window, terminal = os.openpty()
+    down = tmp_path / "down"
+    command = [sys.executable, "-c", ON_A_TERMINAL, os.ttyname(terminal), str(down)]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as run:
+        said = b""
+        while b"under way" not in said:
+            said += os.read(window, 1000)
+        os.close(terminal)
+        os.close(window)
+    assert run.returncode == Exit.INTERRUPTED
+    assert down.read_text() == "to the end"
 
 
 def test_a_disk_that_is_full_is_the_machines_fault(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,15 +308,108 @@ def test_whatever_is_not_foreseen_is_a_defect(
     assert ended.err.endswith("lab: this is a defect of the lab: please report it with the lines above\n")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        docker.errors.APIError("cannot connect"),
+        requests.exceptions.ConnectionError("cannot connect"),
+        urllib3.exceptions.ProtocolError("cannot connect"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_engine_that_fails_on_the_way_is_no_defect(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It was restarted, say: a set-up problem, by whichever library we hear of it."""
+    monkeypatch.setattr(host, "checks", raising(error))
+    ended = lab_command("doctor")
+    assert (ended.code, ended.out) == (Exit.SETUP, "")
+    assert ended.err.startswith(
+        "lab: the Docker Engine failed: cannot connect\nlab: what helps: look at the engine's own"
+    )
+
+
+# --- what was measured is kept ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), TestbedError("MySQL died"), docker.errors.APIError("gone"), ValueError("unforeseen")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_run_that_ended_early_says_what_is_kept(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
+) -> None:
+    """However it ended: where, and by which command its figures can be seen."""
+    folder = make(tmp_path / "results: ours")
+    vars(error)["kept"] = folder
+    monkeypatch.setattr(host, "checks", raising(error))
+    kept, _, command = lab_command("doctor").err.splitlines()[-1].partition("; its figures: ")
+    assert kept == f"lab: what was measured is kept: {folder}"
+    assert command.startswith(f"lab frames {folder.name}")
+    assert lab_command(*shlex.split(command)[1:]).code == Exit.OK
+
+
+def test_the_usual_place_need_not_be_named(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lab frames` looks there by itself."""
+    error = KeyboardInterrupt()
+    vars(error)["kept"] = ROOT / "results" / "20261123T080000Z-quick"
+    monkeypatch.setattr(host, "checks", raising(error))
+    assert lab_command("doctor").err.endswith("; its figures: lab frames 20261123T080000Z-quick\n")
+
+
+# --- nobody reads it ----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("size", [1, 100_000], ids=["kept in the buffer", "written at once"])
-def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, unread: TextIO, size: int) -> None:
     """As in `lab doctor | head -0`, be there much to say or little."""
-    reading, writing = os.pipe()
-    os.close(reading)
     monkeypatch.setattr(host, "checks", lambda _: (Check("x" * size, "", ok=True),))
-    with own_signals(), os.fdopen(writing, "w") as out:
-        monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stdout", unread)
+    with own_signals():
         assert cli.main(["doctor"]) == Exit.OK
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_reader_that_has_gone_changes_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, unread: TextIO, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    """`lab report latest | head -1` of a run that is not valid."""
+    with own_signals():
+        make(tmp_path, spoilt=True)
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert cli.main(["report", "latest", "--results", str(tmp_path), *form]) == Exit.INVALID
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), Exit.INTERRUPTED), (SetupError("x"), 5), (ValueError(), Exit.DEFECT)]
+)
+def test_a_last_word_that_nobody_hears(
+    monkeypatch: pytest.MonkeyPatch, unread: TextIO, error: BaseException, code: int
+) -> None:
+    """The exit code says it all the same."""
+    monkeypatch.setattr(host, "checks", raising(error))
+    monkeypatch.setattr(sys, "stdout", unread)
+    monkeypatch.setattr(sys, "stderr", unread)
+    with own_signals():
+        assert cli.main(["doctor"]) == code
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_run_whose_progress_nobody_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch, unread: TextIO) -> None:
+    """`lab run x 2>&1 | head`: never 1, which is kept for a regression."""
+    monkeypatch.setattr(sys, "stdout", unread)
+    monkeypatch.setattr(sys, "stderr", unread)
+    with own_signals():
+        assert cli.main(["run", str(EXPERIMENT)]) == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("--version",), Exit.OK), (("report", "nowhere"), Exit.USAGE)], ids=["output", "error"]
+)
+def test_the_process_ends_with_that_code(unread: TextIO, arguments: tuple[str, ...], code: Exit) -> None:
+    """Python would end with 120 when it cannot write, at its end, what is left in a buffer."""
+    assert subprocess.run([SCRIPT, *arguments], stdout=unread, stderr=unread, check=False).returncode == code
 
 
 # --- what the user names is looked at first -------------------------------------------------------------------------
@@ -334,12 +511,19 @@ def test_frames_are_made_again_from_evidence_alone(lab_command: Lab, results: Pa
     assert (run / "frames" / "messages.parquet").is_file()
 
 
+def test_frames_for_programs_print_the_summary(lab_command: Lab, results: Path) -> None:
+    """As `lab report --json` does."""
+    ended = lab_command("frames", "latest", "--results", results, "--json")
+    assert ended == (Exit.OK, (results / "latest" / "summary.json").read_text(), "")
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
     """The run that `lab run` would make: all of it happens, but for the testbed. Its progress is heard."""
     run = store.find(results, "latest")
 
     def run_it(specification: SimpleNamespace, *_: object, judges: Judges, reporter: Reporter) -> Path:
+        reporter.detail("building kemi-lab/sipp:3.7.3")
         reporter.stage("starting MySQL")
         for path in sorted(run.glob("evidence/slices/*/slice.json")):
             record = store.load(SliceRecord, path)
@@ -348,9 +532,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
         reporter.note("somebody should know this")
         return run
 
-    def specify(*_: object, listen: Callable[[str], None], kamailio_source: Path | None) -> SimpleNamespace:
+    def specify(*_: object, kamailio_source: Path | None) -> SimpleNamespace:
         assert kamailio_source is None
-        listen("building kemi-lab/sipp:3.7.3")
         return SimpleNamespace(plan=PLAN)
 
     monkeypatch.setattr(host, "engine", lambda: None)
@@ -432,3 +615,65 @@ def test_a_source_that_is_none_is_refused(lab_command: Lab, tmp_path: Path) -> N
     ended = lab_command("images", "--kamailio-source", tmp_path)
     assert (ended.code, ended.out) == (Exit.USAGE, "")
     assert f"{tmp_path}: not a Kamailio source tree" in ended.err
+
+
+class Container:
+    """A container of the testbed, as the Docker SDK has it."""
+
+    def __init__(self, name: str, status: str, health: str = "", said: bytes | Exception = b"") -> None:
+        """`said` is its log, or why there is none."""
+        self.name = name
+        self.status = status
+        self.attrs = {"State": {"Health": {"Status": health}} if health else {}}
+        self.said = said
+
+    def logs(self, *, tail: int) -> bytes:
+        """Its last lines."""
+        if isinstance(self.said, Exception):
+            raise self.said
+        return b"".join(self.said.splitlines(keepends=True)[-tail:])
+
+
+@pytest.fixture
+def happened(monkeypatch: pytest.MonkeyPatch, shop: list[str]) -> list[str]:
+    """What is asked of an engine whose Compose cannot raise the testbed: its containers are there until it is down."""
+    happened = shop
+    containers = [
+        Container("mysql-1", "running", "unhealthy", b"".join(b"line %d\n" % number for number in range(40))),
+        Container("kamailio-1", "exited", "unhealthy", b"loading module ndb failed\n"),
+        Container("log-holder-1", "running", said=b"all is well\n"),
+        Container("sipp-1", "dead", said=docker.errors.APIError("can not get logs from container which is dead")),
+    ]
+
+    def listed(*, all: bool, filters: dict[str, str], ignore_removed: bool) -> list[Container]:  # noqa: A002
+        assert all
+        assert ignore_removed
+        assert filters == {"label": "lab.run=by-hand"}
+        return containers
+
+    def compose(command: list[str], *, what: str, **_: object) -> None:
+        happened.append(what)
+        if "up" in command:
+            raise SetupError(f"{what} failed (exit code 1)", detail="dependency mysql failed to start")
+        containers.clear()
+
+    monkeypatch.delenv("LAB_RUN", raising=False)
+    monkeypatch.setattr(host, "engine", lambda: SimpleNamespace(containers=SimpleNamespace(list=listed)))
+    monkeypatch.setattr(process, "run", compose)
+    monkeypatch.setattr(testbed, "remove_all", lambda _, run: happened.append(f"removing {run}"))
+    return happened
+
+
+def test_a_testbed_that_does_not_come_up_says_why(lab_command: Lab, happened: list[str]) -> None:
+    """The last lines of whoever is not well, read before all is taken down."""
+    ended = lab_command("up")
+    assert (ended.code, ended.out) == (Exit.SETUP, "")
+    assert happened[-3:] == ["raising the testbed", "taking the testbed down", "removing by-hand"]
+    assert ended.err.splitlines() == [
+        "dependency mysql failed to start",
+        "mysql-1 (unhealthy) said last:",
+        *(f"line {number}" for number in range(10, 40)),
+        "kamailio-1 (exited) said last:",
+        "loading module ndb failed",
+        "lab: raising the testbed failed (exit code 1)",
+    ]

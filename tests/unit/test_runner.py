@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +34,7 @@ SPECIFICATION = Specification(
     plan=PLAN,
     experiment="# as the user wrote it\n",
     layout=LAYOUT,
-    images=BUILT,
+    make_images=lambda _: BUILT,
     configuration=FOLDER / "kamailio" / "etc" / "kamailio.cfg",
     routings={"parity": FOLDER / "kamailio" / "etc" / "parity"},
     scenario=FOLDER / "sipp" / "scenarios" / "register.xml",
@@ -45,6 +46,9 @@ class Quiet:
     """Hears everything and says nothing."""
 
     def stage(self, text: str) -> None:
+        """Heard."""
+
+    def detail(self, text: str) -> None:
         """Heard."""
 
     def slice_done(self, record: object) -> None:
@@ -162,8 +166,9 @@ def test_the_driver_stays_on_its_own_cpus_while_it_measures(run: Run, world: Wor
     """And has all of them again afterwards."""
     layout = Layout("lists", {Role.KAMAILIO: (1,), Role.MYSQL: (0,), Role.SIPP: (0,), Role.DRIVER: (7,)})
     run(replace(SPECIFICATION, layout=layout))
-    assert [event for event in world.history if event.startswith("pinned")] == ["pinned [7]", "pinned [0]"]
-    assert world.history[0] == "pinned [7]"
+    events = [event for event, _ in groupby(world.history)]  # one a thread
+    assert [event for event in events if event.startswith("pinned")] == ["pinned [7]", "pinned [0]"]
+    assert events[0] == "pinned [7]"
 
 
 def test_subscribers_are_there_before_the_first_round(run: Run, world: World) -> None:
@@ -178,11 +183,13 @@ def test_however_it_ends_it_is_sealed_with_what_was_measured(
 ) -> None:
     """And taken down; figures can be made of it, which are never valid."""
     getattr(world, fault).add("r02-s001-native")
-    with pytest.raises((TestbedError, KeyboardInterrupt)):
+    with pytest.raises((TestbedError, KeyboardInterrupt)) as caught:
         run()
     folder = latest(tmp_path)
     assert ended(folder) == how
-    assert world.history[-2:] == ["down", "pinned [0]"]
+    assert getattr(caught.value, "kept", None) == folder  # for whoever tells the user
+    assert json.loads((folder / "status.json").read_text())["error"] == str(caught.value)
+    assert [event for event, _ in groupby(world.history)][-2:] == ["down", "pinned [0]"]
     assert len(list((folder / "evidence" / "slices").iterdir())) == 6
     frames.write(folder)
     assert not summary.write(folder).valid
@@ -200,12 +207,17 @@ def test_a_cell_that_cannot_be_proven_makes_no_valid_run(run: Run, world: World)
 
 
 def test_cpus_that_are_taken_refuse_the_run(run: Run, world: World, tmp_path: Path) -> None:
-    """Before there is anything of it."""
+    """Before there is anything of it: not even an image is built, on CPUs that another run measures."""
+
+    def build(_: object) -> dict[str, Built]:
+        world.history.append("built")
+        return BUILT
+
     with (
         claims.claim([1], "20261123T080000Z-other"),
         pytest.raises(SetupError, match="taken by 20261123T080000Z-other"),
     ):
-        run()
+        run(replace(SPECIFICATION, make_images=build))
     assert not (tmp_path / "results").exists()
     assert world.history == []
     assert run().is_dir()

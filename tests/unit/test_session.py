@@ -31,6 +31,9 @@ class Listener:
         """Heard."""
         self.stages.append(text)
 
+    def detail(self, text: str) -> None:
+        """Of no interest here."""
+
     def slice_done(self, record: SliceRecord) -> None:
         """Heard."""
         self.records.append(record)
@@ -315,6 +318,25 @@ def test_a_kamailio_that_falls_silent_ends_the_run(measure: Measure, world: Worl
     assert world.history[-2:] == ["removed", "down"]
 
 
+def test_what_a_broken_round_has_left_is_kept(measure: Measure, world: World, run: store.Run) -> None:
+    """Of every cell: the log since its last slice, the broken slice's lines included, and Docker's description."""
+    world.silent.add(TIMED)
+    with pytest.raises(TestbedError):
+        measure()
+    assert names(run.evidence / "remains") == {f"r01-{cell}" for cell in CELLS}
+    for cell in CELLS:
+        assert names(run.evidence / "remains" / f"r01-{cell}") == {"kamailio.log", "inspect.json", "output.log"}
+    log = (run.evidence / "remains" / "r01-lua" / "kamailio.log").read_text()
+    assert log.count("request-route executed in") == 24
+    assert (run.evidence / "remains" / "r01-native" / "kamailio.log").read_text() == ""
+
+
+def test_a_whole_round_leaves_no_remains(measure: Measure, run: store.Run) -> None:
+    """Everything has its place then."""
+    measure()
+    assert not (run.evidence / "remains").exists()
+
+
 def test_a_sipp_that_cannot_begin_ends_the_run(measure: Measure, world: World, run: store.Run) -> None:
     """A scenario with a fault in it, say: SIPp's words are the cause."""
     world.mute.add("r01-s001-native")
@@ -330,6 +352,7 @@ def test_ctrl_c_during_a_slice_keeps_those_before(measure: Measure, world: World
     with pytest.raises(KeyboardInterrupt):
         measure()
     assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices[:4]}
+    assert names(run.evidence / "remains") == {f"r01-{cell}" for cell in CELLS}
     assert world.history[-2:] == ["removed", "down"]
 
 

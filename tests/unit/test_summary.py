@@ -23,6 +23,8 @@ CALLS = 20
 ROUNDS = 3
 TIMED = 4  # slices of a cell in a round, after one to warm up
 PLANNED = TIMED + 1
+RATE = 10
+LOAD_USEC = CALLS * 1_000_000 // RATE  # and as long again until the next slice
 # usec; Lua takes twice as long for a challenge, and a fifth longer once there are credentials
 USEC = {
     "native": {"challenge": 50, "authenticated": 300},
@@ -62,12 +64,24 @@ def slice_row(piece: SlicePlan, reasons: str = "") -> dict[str, Any]:
         "throttled_periods": 0,
         "steal_usec": 0,
         "sipp_successful": CALLS,
+        "sipp_failed": 0,
+        "sipp_retransmissions": 0,
+        "calls": CALLS,
+        "offered_rate_per_s": RATE,
+        "begun_usec": (piece.round * 1000 + piece.position * 2) * LOAD_USEC,
+        "duration_usec": LOAD_USEC,
     }
 
 
 def start_row(number: int, cell: str, reasons: str = "") -> dict[str, Any]:
     """Likewise of `starts`."""
-    return {"round": number, "cell": cell, "reasons": reasons, "bindings": 10}
+    return {
+        "round": number,
+        "cell": cell,
+        "reasons": reasons,
+        "bindings": 10,
+        "start_seconds": number + len(cell) / 100,
+    }
 
 
 def make_frames(
@@ -130,6 +144,22 @@ def test_figures_are_over_all_messages_of_timed_slices_leg_by_leg(sound: Summary
         assert found.median_usec == usec.median()
         assert [found.p10_usec, found.p95_usec, found.p99_usec] == pytest.approx(list(usec.quantile([0.1, 0.95, 0.99])))
         assert found.max_usec == usec.max()
+
+
+def test_the_drivers_own_time_is_told(sound: Summary) -> None:
+    """The longest fresh start; and, within rounds, what lies between the slices over what was to be sent."""
+    slices = len(USEC) * PLANNED
+    assert sound.start_seconds == pytest.approx(ROUNDS + len("native-aa") / 100)
+    assert sound.driver_share == pytest.approx((slices - 1) / slices)
+
+
+def test_failed_calls_and_retransmissions_are_those_of_every_slice() -> None:
+    """Whatever its verdict: valid slices have none by definition, and nobody would be told of the others."""
+    found = make_frames(invalid={"r01-s005-native": "SIPp: 2 of 20 calls failed"})
+    bad = found.slices["slice"] == "r01-s005-native"
+    found.slices.loc[bad, ["sipp_failed", "sipp_retransmissions"]] = [2, 5]
+    cell = judge(found).cells["native"]
+    assert (cell.failed_calls_in_all, cell.retransmissions_in_all, cell.retransmissions) == (2, 5, 0)
 
 
 def test_a_registration_costs_the_sum_of_its_legs_means(sound: Summary) -> None:

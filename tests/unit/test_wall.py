@@ -21,6 +21,7 @@ LEFT = {
     "assembly",
     "by_hand",
     "database",
+    "execution",
     "host",
     "images",
     "load",
