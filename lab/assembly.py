@@ -5,7 +5,7 @@ from pathlib import Path
 
 import docker
 
-from lab import cores, host, images, plan, versions
+from lab import cores, host, images, plan, store, versions
 from lab.cores import Layout
 from lab.experiment import CpuLists, Experiment
 from lab.images import Built, Listen, Recipe, Workshop
@@ -35,6 +35,11 @@ def specify(
         kamailio=release,
         scenario=plan.read_scenario(scenario),
         children=len(layout.cpus[Role.KAMAILIO]) if children == "auto" else children,
+        inputs={
+            "scenario": store.digest(scenario),
+            "configuration": store.digest(configuration),
+            **{f"routing {name}": store.digest(folder) for name, folder in routings.items()},
+        },
     )
 
     def make_images(listen: Listen) -> dict[str, Built]:

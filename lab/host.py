@@ -84,9 +84,9 @@ def checks(results: Path) -> tuple[Check, ...]:
     return tuple(check(results) for check in (_engine, _compose, _buildx, _architecture, _cpus, _disk))
 
 
-def require_disk(folder: Path) -> None:
-    """Refuse to start what would die half-way."""
-    check = _disk(folder)
+def require_disk(folder: Path, log_bytes: int) -> None:
+    """Refuse to start what would die half-way. A run's logs need their room twice, for the frames made of them."""
+    check = _disk(folder, 2 * log_bytes)
     if not check.ok:
         raise SetupError(f"{folder}: {check.value} left on the disk", remedy=check.advice)
 
@@ -126,14 +126,13 @@ def _cpus(_: Path) -> Check:
     return Check("CPUs", f"{format_list(allowed)} ({_cpu_model()})", ok=ok, advice=advice)
 
 
-def _disk(folder: Path) -> Check:
+def _disk(folder: Path, needed_bytes: int = 0) -> Check:
     while not folder.exists():
         folder = folder.absolute().parent
     free = shutil.disk_usage(folder).free
-    ok = free >= DISK_MINIMUM_BYTES
-    advice = (
-        "" if ok else f"{DISK_MINIMUM_BYTES / 2**30:.0f} GiB are needed: make room, or name another folder by --results"
-    )
+    needed = DISK_MINIMUM_BYTES + needed_bytes
+    ok = free >= needed
+    advice = "" if ok else f"{needed / 2**30:.0f} GiB are needed: make room, or name another folder by --results"
     return Check("disk for results", f"{free / 2**30:.1f} GiB", ok=ok, advice=advice)
 
 

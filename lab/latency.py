@@ -100,11 +100,6 @@ class _Seen:
         return known
 
 
-def errors(log: bytes | Iterable[bytes]) -> tuple[str, ...]:
-    """Only the error lines, of a log that belongs to no slice: what was logged at a start."""
-    return tuple(line for line, _ in _lines(log) if is_error(line))
-
-
 def is_error(line: str) -> bool:
     """Kamailio reports a failure in this line. Further lines of the same report have no head and are not counted."""
     return _ERROR.search(line) is not None

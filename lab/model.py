@@ -7,6 +7,8 @@ cell, a *slice* one short SIPp run against one cell, a *leg* one of the two requ
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+NATIVE = "native"  # Kamailio's own language, the one engine without a KEMI module
+
 
 class Leg(StrEnum):
     """A registration's two requests, which differ several times over and are never pooled."""
@@ -115,6 +117,7 @@ class Plan:
     subscribers: int
     scenario: Scenario
     limits: Limits
+    inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
 
 
 # --- what was seen ------------------------------------------------------------------------------------------------

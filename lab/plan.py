@@ -5,7 +5,7 @@ import json
 import random
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,12 +14,23 @@ from lab.experiment import Experiment
 from lab.model import MEASURED_LEGS, Cell, Leg, LegRule, Plan, RoundPlan, Scenario, SlicePlan
 
 AA_SUFFIX = "-aa"
+CALL_LOG_BYTES = 2 * 128  # a latency line for each leg
+LOG_VOLUME_BYTES = 2**30  # of compose.yaml
 
 
-def make(experiment: Experiment, *, engines: Sequence[str], kamailio: str, scenario: Scenario, children: int) -> Plan:
+def make(  # noqa: PLR0913
+    experiment: Experiment,
+    *,
+    engines: Sequence[str],
+    kamailio: str,
+    scenario: Scenario,
+    children: int,
+    inputs: Mapping[str, str],
+) -> Plan:
     """Fix everything that will happen.
 
-    `engines` are those that the Kamailio release has; `children` the workers of each Kamailio, already decided.
+    `engines` are those that the Kamailio release has; `children` the workers of each Kamailio, already decided;
+    `inputs` has hashes of scripts, configuration and traffic, which decide what happens as much as the file does.
     Raises BadInputError where the file asks for what is not there.
     """
     keys = experiment.keys
@@ -49,7 +60,9 @@ def make(experiment: Experiment, *, engines: Sequence[str], kamailio: str, scena
         subscribers=keys.subscribers,
         scenario=scenario,
         limits=experiment.limits,
+        inputs=dict(inputs),
     )
+    _check_log(experiment, draft)
     digest = hashlib.sha256(json.dumps(asdict(draft), sort_keys=True).encode()).hexdigest()
     return replace(draft, hash=digest)
 
@@ -59,13 +72,16 @@ def again(plan: SlicePlan, position: int) -> SlicePlan:
     return replace(plan, position=position, attempt=plan.attempt + 1)
 
 
+def log_bytes(plan: Plan) -> int:
+    """What Kamailio will write of a whole run, without repeats."""
+    return sum(piece.calls for planned in plan.rounds for piece in planned.slices) * CALL_LOG_BYTES
+
+
 def read_scenario(path: Path) -> Scenario:
     """A SIPp scenario's declaration: `<name>.toml` beside `<name>.xml`.
 
     It says which request is which leg:  [legs]  challenge = { method = "REGISTER", cseq = 1 }
     """
-    if not path.is_file():
-        raise BadInputError(f"{path}: no such scenario file", remedy="name a SIPp scenario (.xml), or 'register'")
     sidecar = path.with_suffix(".toml")
     try:
         raw = tomllib.loads(sidecar.read_text(encoding="utf-8"))
@@ -79,6 +95,14 @@ def read_scenario(path: Path) -> Scenario:
     if absent:
         raise BadInputError(f"{sidecar}: [legs] lacks {', '.join(absent)}", remedy="see docs/experiments.md")
     return Scenario(path.stem, legs)
+
+
+def _check_log(experiment: Experiment, plan: Plan) -> None:
+    """A round's log must fit into its volume in memory: a worker whose line finds no room loses it."""
+    needed = log_bytes(plan) // len(plan.rounds)
+    if needed > LOG_VOLUME_BYTES:
+        problem = f"a round would log some {needed / 1e9:.1f} GB, its volume has {LOG_VOLUME_BYTES / 1e9:.1f}"
+        raise experiment.fault("slices", problem, "fewer or shorter slices a round, and more rounds instead")
 
 
 def _cells(experiment: Experiment, kamailio: str) -> tuple[Cell, ...]:

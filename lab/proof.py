@@ -8,9 +8,8 @@ import re
 from dataclasses import dataclass
 
 from lab.errors import TestbedError
+from lab.model import NATIVE
 from lab.sampling import parse_processes, sections
-
-NATIVE = "native"
 
 # Runs inside Kamailio's container. Kamailio itself prints the configuration, with the arguments of the very process
 # that runs: includes are in it and what is switched off is not. (It reports a parse error at the end of the file all

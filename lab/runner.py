@@ -17,6 +17,7 @@ from pathlib import Path
 import docker
 
 from lab import claims, host, images, load, override, process, store
+from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN
 from lab.images import Built, Listen
@@ -50,7 +51,7 @@ def run(
 ) -> Path:
     """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept."""
     plan = specification.plan
-    host.require_disk(results)
+    host.require_disk(results, planning.log_bytes(plan))
     with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
         built = specification.make_images(reporter.detail)
         facts = host.facts(client)  # before we are pinned ourselves

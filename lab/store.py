@@ -71,6 +71,14 @@ def copy_readable(source: Path, target: Path) -> None:
         path.chmod(0o755 if runnable else 0o644)
 
 
+def digest(path: Path) -> str:
+    """sha256 of a file's content, or of a folder's: names and content of all files in it."""
+    if path.is_file():
+        return _sha256(path)
+    lines = "".join(f"{_sha256(file)}  {file.relative_to(path)}\n" for file in _files(path))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 class Run:
     """One run's folder while it is written. docs/results.md draws the layout."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab import latency, store, validity
 from lab.model import (
+    NATIVE,
     Cell,
     CpuClock,
     Leg,
@@ -148,7 +149,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
 
 def start(number: int, cell: Cell) -> StartRecord:
     """A fresh start of a cell that proved its engine."""
-    native = cell.engine == validity.NATIVE
+    native = cell.engine == NATIVE
     return StartRecord(
         round=number,
         cell=cell.name,

@@ -7,9 +7,7 @@ it stands without (throttling, steal, CPU time), the summary says that it was no
 from collections.abc import Iterator, Mapping
 
 from lab.cores import parse_list
-from lab.model import MEASURED_LEGS, Limits, SliceRecord, StartRecord
-
-NATIVE = "native"
+from lab.model import MEASURED_LEGS, NATIVE, Limits, SliceRecord, StartRecord
 
 # Kamailio's RPC counters that must reconcile, by what they count: the one place with their names.
 RECEIVED = "core.rcv_requests"

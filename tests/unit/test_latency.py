@@ -114,7 +114,7 @@ def test_an_error_is_seen_behind_a_text_without_a_newline() -> None:
 def test_errors_of_a_start() -> None:
     """A start has no slice: only its error lines matter."""
     error = b" 0(1) ERROR: db_mysql [km_my_con.c:200]: db_mysql_new_connection(): driver error: no server"
-    assert latency.errors(START_UP + error + b"\n") == (error.decode(),)
+    assert latency.tally(START_UP + error + b"\n", "1.1-", ()).errors == (error.decode(),)
 
 
 def test_two_workers_in_one_line_are_torn_and_told() -> None:

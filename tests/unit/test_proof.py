@@ -7,7 +7,7 @@ import pytest
 
 from lab import proof, testing, validity
 from lab.errors import TestbedError
-from lab.model import Cell
+from lab.model import NATIVE, Cell
 
 RECORDED = {
     engine: (Path(__file__).parent / "data" / f"proof-{engine}.txt").read_text()
@@ -64,7 +64,7 @@ def test_what_is_no_request_route(line: str) -> None:
 def test_an_engine_that_is_only_a_comment() -> None:
     """What is switched off is not there."""
     word = changed("lua", 'cfgengine "lua"\n', '# cfgengine "lua"\n')
-    assert (word.engine, word.script) == (validity.NATIVE, "")
+    assert (word.engine, word.script) == (NATIVE, "")
 
 
 def test_an_engine_whose_module_is_not_loaded() -> None:

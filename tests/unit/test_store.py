@@ -1,5 +1,6 @@
 """The results folder: what a reader may rely on whenever he looks, and how a run is found again."""
 
+import hashlib
 import json
 import os
 import re
@@ -69,6 +70,18 @@ def test_two_runs_in_one_second_have_names_of_their_own(tmp_path: Path, monkeypa
     monkeypatch.setattr(store, "datetime", clock)
     ids = [store.Run.create(tmp_path / place, "quick").id for place in ("here", "there", "there")]
     assert len(set(ids)) == 3
+
+
+def test_a_digest_is_of_names_and_content(tmp_path: Path) -> None:
+    """Of a file, or of all files in a folder, wherever that lies."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "lua.lua").write_text("-- routing\n")
+    assert store.digest(one) == store.digest(two)
+    assert store.digest(one / "inner" / "lua.lua") == hashlib.sha256(b"-- routing\n").hexdigest()
+    (two / "inner" / "lua.lua").rename(two / "lua.lua")
+    assert store.digest(one) != store.digest(two)
 
 
 def test_a_copy_can_be_read_by_other_users(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from lab import proof, versions
+from lab.model import NATIVE
 
 IMAGES = versions.ROOT / "images"
 FACTS = versions.load()
@@ -47,7 +48,7 @@ def test_an_engine_can_be_chosen_and_proven(engine: str) -> None:
     assert define in (IMAGES / "kamailio" / "entrypoint").read_text()
     part = re.search(rf"^#!ifdef {define}\n(.*?)^#!endif", CONFIGURATION, re.DOTALL | re.MULTILINE)
     assert part
-    if engine != proof.NATIVE:
+    if engine != NATIVE:
         said = f"{part[1]}loadmodule"
         modules = "\n".join(FACTS.kamailio[FACTS.default_kamailio].modules)
         text = f"== modules\n{modules}\n== processes\n== arguments\n== configuration\n{said}\n== allowed\n== end\n"
