@@ -17,23 +17,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
+from lab import arguments as arguments_
 from lab.errors import Exit, LabError, SetupError
 from lab.model import Plan
 
 if TYPE_CHECKING:
     from lab.summary import Summary
 
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GONE = {errno.EPIPE, errno.EIO}  # whoever read what we write: a pipe's other end, a terminal
-
-EXIT_CODES = """exit codes:
-  0    ok
-  2    usage, or bad input (the message names file and key)
-  4    the run ended, but not every planned slice is valid
-  5    set-up problem (engine, image, MySQL, Kamailio, disk, CPUs taken)
-  70   a defect of the lab
-  130  interrupted"""
 
 
 def entry() -> None:
@@ -44,15 +36,14 @@ def entry() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = arguments_.parser().parse_args(arguments)
     # Files that we write are mounted into containers, whose users are not us.
     os.umask(0o022)
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it was asked to go on
             signal.signal(number, _interrupt)
     try:
-        command: Callable[[argparse.Namespace], int] = options.command
-        return command(options)
+        return COMMANDS[options.command](options)
     except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001  (each has an exit code of its own)
         return _explain(error, Console(stderr=True, highlight=False))
 
@@ -64,7 +55,7 @@ def _explain(error: BaseException, console: Console) -> int:
     try:
         _tell(error, console)
         if kept:
-            elsewhere = "" if kept.parent == RESULTS else f" --results {shlex.quote(str(kept.parent))}"
+            elsewhere = "" if kept.parent == arguments_.RESULTS else f" --results {shlex.quote(str(kept.parent))}"
             said = f"lab: what was measured is kept: {kept}; its figures: lab frames {kept.name}{elsewhere}"
             console.print(said, markup=False, soft_wrap=True)
     except (OSError, SystemExit):
@@ -141,91 +132,6 @@ def _lost(lost: "sys.UnraisableHookArgs") -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
-class _Version(argparse.Action):
-    """Looks the version up when it is asked for, and only then: --help answers at once."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Print it; nothing else is done."""
-        from importlib.metadata import version  # noqa: PLC0415
-
-        _print(f"lab {version('kemi-lab')}")
-        parser.exit()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lab",
-        description="How long Kamailio's request routing takes in each of its languages, measured.",
-        epilog=f"{EXIT_CODES}\n\nA RUN is a path, an id, or 'latest'.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the lab's version")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(
-        name: str, command: Callable[[argparse.Namespace], int], text: str, example: str
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"examples:\n{example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.set_defaults(command=command)
-        return sub
-
-    def results(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie")
-
-    def source(sub: argparse.ArgumentParser) -> None:
-        text = "a Kamailio source tree or tarball to build and use instead of the release"
-        sub.add_argument("--kamailio-source", type=Path, metavar="PATH", help=text)
-
-    def as_json(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
-
-    doctor = add("doctor", _doctor, "look at this machine; change nothing", "  lab doctor\n  lab doctor --json")
-    results(doctor)
-    as_json(doctor)
-
-    images = add(
-        "images", _images, "build the images that are missing, and list them", "  lab images\n  lab images --list"
-    )
-    images.add_argument("--list", action="store_true", help="only list, build nothing")
-    source(images)
-    as_json(images)
-
-    add(
-        "up",
-        _up,
-        "raise the testbed by hand (compose.yaml)",
-        "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp",
-    )
-    add("down", _down, "take down the testbed that was raised by hand", "  lab down")
-
-    run = add(
-        "run", _run, "run an experiment", "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi"
-    )
-    run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
-    results(run)
-    source(run)
-    as_json(run)
-
-    frames = add("frames", _frames, "make a run's frames and summary again, from its evidence", "  lab frames latest")
-    frames.add_argument("run", metavar="RUN")
-    results(frames)
-    as_json(frames)
-
-    report = add(
-        "report", _report, "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells"
-    )
-    report.add_argument("run", metavar="RUN")
-    results(report)
-    as_json(report)
-    return parser
-
-
 def _doctor(options: argparse.Namespace) -> int:
     from lab import host  # noqa: PLC0415  (each command loads what it needs: --help answers at once)
 
@@ -272,10 +178,13 @@ def _up(_: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _down(_: argparse.Namespace) -> int:
-    from lab import by_hand, host  # noqa: PLC0415
+def _down(options: argparse.Namespace) -> int:
+    from lab import by_hand, host, testbed  # noqa: PLC0415
 
-    by_hand.down(host.engine())
+    if options.run:
+        testbed.remove_all(host.engine(), options.run)
+    else:
+        by_hand.down(host.engine())
     return Exit.OK
 
 
@@ -345,3 +254,14 @@ def _listener() -> Callable[[str], None]:
             console.print(line, markup=False, soft_wrap=True)
 
     return listen
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": _doctor,
+    "images": _images,
+    "up": _up,
+    "down": _down,
+    "run": _run,
+    "frames": _frames,
+    "report": _report,
+}

@@ -21,7 +21,7 @@ def ignore(_line: str) -> None:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """A Ctrl-C waits until this is over: for what takes a moment, and could not be undone half-way."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -73,7 +73,7 @@ def _sealed(folder: store.Run) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = not isinstance(error, Exception)  # Ctrl-C, or nobody reads our progress any more
         with process.undisturbed():
             folder.seal("interrupted" if interrupted else "failed", error="" if interrupted else str(error))
         error.kept = folder.folder  # type: ignore[attr-defined]

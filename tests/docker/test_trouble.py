@@ -20,7 +20,7 @@ from lab.process import ignore
 from lab.session import Judges
 from lab.versions import ROOT
 from tests.docker.conftest import Bench
-from tests.docker.driver import DATA, Lab
+from tests.docker.driver import DATA, SCRIPT, Lab
 
 PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 FIRST_SLICE = r"^1/\d+ r01-s001"
@@ -247,6 +247,19 @@ def test_a_results_folder_that_cannot_be_made_is_refused(lab: Lab) -> None:
     assert run.process.returncode == Exit.SETUP, run.error
     assert "cannot write results" in run.error
     assert "what helps: " in run.error
+
+
+def test_what_a_killed_driver_leaves_is_taken_down_by_its_id(lab: Lab) -> None:
+    """SIGKILL is the one way out on which something stays; its results are marked as started for ever."""
+    run = lab.begin("run", lab.experiment())
+    run.wait_for(FIRST_SLICE)
+    run.process.kill()
+    run.end()
+    assert lab.left() != []
+    (folder,) = lab.runs()
+    assert json.loads((folder / "status.json").read_text())["status"] == "started"
+    subprocess.run([SCRIPT, "down", folder.name], check=True, env=lab.environment)
+    assert lab.left() == []
 
 
 @contextmanager

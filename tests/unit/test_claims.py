@@ -96,10 +96,10 @@ def test_every_user_of_the_machine_may_claim(folder: Path) -> None:
     ("own", "folder"),
     [({}, "/tmp/kemi-lab-cpus"), ({"LAB_CLAIMS": "/elsewhere/cpus"}, "/elsewhere/cpus")],  # noqa: S108
 )
-def test_every_user_looks_in_the_same_place(own: dict[str, str], folder: str) -> None:
+def test_every_user_looks_in_the_same_place(tmp_path: Path, own: dict[str, str], folder: str) -> None:
     """Though each may have a TMPDIR of his own. Only who says so has claims of his own: these tests, for one."""
     environment = {name: value for name, value in os.environ.items() if name != "LAB_CLAIMS"}
-    environment |= {"TMPDIR": "/home/somebody/tmp", **own}
+    environment |= {"TMPDIR": str(tmp_path), **own}
     command = [sys.executable, "-c", "from lab import claims; print(claims.FOLDER)"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == folder

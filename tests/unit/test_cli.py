@@ -23,7 +23,7 @@ import requests
 import urllib3
 
 import lab.errors
-from lab import assembly, cli, host, images, process, runner, store, testbed, testing
+from lab import assembly, by_hand, cli, host, images, process, runner, store, testbed, testing
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError
 from lab.host import Check
 from lab.model import SliceRecord
@@ -51,7 +51,7 @@ Lab = Callable[..., Ended]
 def own_signals() -> Iterator[None]:
     """The command line sets handlers and a umask for its process; here that is pytest's."""
     handlers = {number: signal.getsignal(number) for number in cli.ENDING}
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest itself may have been started by nohup
+    signal.signal(signal.SIGHUP, lambda *_: None)  # neither ignored, as under nohup, nor the end of pytest
     mask = os.umask(0o022)
     try:
         yield
@@ -255,7 +255,7 @@ from types import SimpleNamespace
 terminal = os.open(sys.argv[1], os.O_RDWR)
 for stream in range(3):
     os.dup2(terminal, stream)
-from lab import assembly, cli, host, runner, testing
+from lab import assembly, by_hand, cli, host, runner, testing
 def run(*_, reporter, **__):
     try:
         reporter.stage("under way")
@@ -677,3 +677,15 @@ def test_a_testbed_that_does_not_come_up_says_why(lab_command: Lab, happened: li
         "loading module ndb failed",
         "lab: raising the testbed failed (exit code 1)",
     ]
+
+
+def test_what_a_killed_run_has_left_goes_by_its_id(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the testbed that was raised by hand stays as it is."""
+    removed: list[tuple[object, str]] = []
+    monkeypatch.setattr(host, "engine", lambda: "engine")
+    monkeypatch.setattr(by_hand, "down", lambda _: removed.append(("by hand", "")))
+    monkeypatch.setattr(testbed, "remove_all", lambda client, run: removed.append((client, run)))
+    assert lab_command("down", "20260314T150926Z-default-9e13").code == Exit.OK
+    assert removed == [("engine", "20260314T150926Z-default-9e13")]
+    assert lab_command("down").code == Exit.OK
+    assert removed[1:] == [("by hand", "")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import cli, errors, experiment
+from lab import arguments, cli, errors, experiment
 from lab.experiment import CpuLists, Keys, LimitKeys
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,7 @@ def _below(error: type[errors.LabError]) -> Iterator[type[errors.LabError]]:
 def test_other_places_know_no_other_codes() -> None:
     """The help of the command line, and the page on set-up."""
     known = {code.value for code in errors.Exit}
-    assert {int(code) for code in re.findall(r"^ +(\d+) ", cli.EXIT_CODES, re.MULTILINE)} <= known
+    assert {int(code) for code in re.findall(r"^ +(\d+) ", arguments.EXIT_CODES, re.MULTILINE)} <= known
     assert {int(row["Code"]) for row in table(DOCS / "setup.md", "## Exit codes")} <= known
 
 

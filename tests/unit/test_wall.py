@@ -36,7 +36,7 @@ RIGHT = {"figures", "frames", "report", "summary"}
 BOTH = {
     *("claims", "cores", "errors", "experiment", "latency", "model", "plan", "process", "proof"),
     *("sampling", "stats", "store", "testing", "validity", "versions"),
-    *("__init__", "cli", "progress"),
+    *("__init__", "arguments", "cli", "progress"),
 }
 
 # Imports each module anew, as the first of the lab's, and says what it loaded that it must not.
