@@ -58,7 +58,7 @@ class Limits:
     rate_tolerance: float = 0.01  # relative, achieved against offered
     clock_drift_usec: int = 1000  # wall against monotonic clock over the slice
     steal_share: float = 0.05  # of the time of Kamailio's CPUs
-    run_delay_share: float = 0.15  # of the time in which workers wanted a CPU: that they waited for it
+    run_delay_share: float = 0.20  # of the time in which workers wanted a CPU: that they waited for it
 
 
 @dataclass(frozen=True, slots=True)
