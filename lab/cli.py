@@ -36,7 +36,11 @@ def entry() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    options = arguments_.parser().parse_args(arguments)
+    try:
+        options = arguments_.parser().parse_args(arguments)
+    except SystemExit:  # it has said what was asked for, or what is wrong
+        _print("", end="")
+        raise
     # Files that we write are mounted into containers, whose users are not us.
     os.umask(0o022)
     for number in ENDING:
