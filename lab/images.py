@@ -203,7 +203,18 @@ class Workshop:
             labels = {LABEL_PROJECT: PROJECT, LABEL_RECIPE: self.recipe_hash(recipe)}
             process.run(
                 [
-                    *("docker", "buildx", "build", "--load", "--progress=plain", "--tag", recipe.tag),
+                    # The engine's own builder: another one would look for our base images in a registry.
+                    *(
+                        "docker",
+                        "buildx",
+                        "build",
+                        "--builder",
+                        "default",
+                        "--load",
+                        "--progress=plain",
+                        "--tag",
+                        recipe.tag,
+                    ),
                     *(part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")),
                     *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
                     str(folder),

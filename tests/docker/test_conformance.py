@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from lab import latency
 from lab.database import name_of
 from lab.versions import ROOT
 from tests.docker.conftest import Bench, MySql, ask
@@ -25,7 +26,7 @@ CALLEE_NATED = "<sip:test7@192.168.1.7:5099>"
 TRUSTED = "127.0.0.8"
 
 # Tables that conversations leave rows in, and how many.
-TABLES = {"location": 3, "acc": 6, "missed_calls": 2}
+TABLES = {"location": 3, "acc": 8, "missed_calls": 2}
 # What differs between two runs of one engine, too.
 CHANCE = frozenset({"id", "ruid", "time", "last_modified", "expires"})
 
@@ -331,8 +332,10 @@ def _invite(phone: Phone, call: str, *, caller: str, via: str, callee: str, call
     return seen + first + phone.send(request("INVITE", to, call, cseq=2, to=to, via=via, headers=(contact, proof)))
 
 
-def _answered(phone: Phone, call: str, *, via: str = "127.0.0.1:5070", **parties: str) -> list[Datagram]:
-    """A whole call, with a NOTIFY in it, along the route that its INVITE recorded."""
+def _answered(
+    phone: Phone, call: str, *, via: str = "127.0.0.1:5070", bye: tuple[int, str] = (200, "OK"), **parties: str
+) -> list[Datagram]:
+    """A whole call, with a NOTIFY in it, along the route that its INVITE recorded; `bye` answers its end."""
     seen = _invite(phone, call, via=via, **parties)
     invite, contact = seen[-1], f"Contact: {parties['callee']}"
     seen += phone.send(reply(invite, 180, "Ringing", contact), at="callee")
@@ -346,7 +349,7 @@ def _answered(phone: Phone, call: str, *, via: str = "127.0.0.1:5070", **parties
         arrived = phone.send(within)
         seen += arrived
         if method != "ACK":
-            seen += phone.send(reply(arrived[0], 200, "OK"), at="callee")
+            seen += phone.send(reply(arrived[0], *(bye if method == "BYE" else (200, "OK"))), at="callee")
     return seen
 
 
@@ -363,6 +366,13 @@ def _ack_of_refusal(
 def call_answered(phone: Phone, call: str) -> list[Datagram]:
     """INVITE, NOTIFY and BYE, all through Kamailio."""
     return _answered(phone, call, caller=CALLER, callee=CALLEE, callee_via="127.0.0.1:5072")
+
+
+@case(*_lines(CALLEE, *INVITED, *TALKED[:-1], "481 Gone already"))
+def call_whose_end_is_refused(phone: Phone, call: str) -> list[Datagram]:
+    """A BYE that fails is accounted all the same."""
+    parties = {"caller": CALLER, "callee": CALLEE, "callee_via": "127.0.0.1:5072"}
+    return _answered(phone, call, bye=(481, "Gone already"), **parties)
 
 
 @case(*_lines(CALLEE, *INVITED, *TALKED))
@@ -446,6 +456,8 @@ class Seen:
     replies: dict[str, list[Datagram]]
     markers: set[str]
     tables: dict[str, list[dict[str, object]]]
+    banned: str  # Kamailio's table of those
+    errors: tuple[str, ...]  # what it logged, without what differs from one run to the next
 
 
 @pytest.fixture(scope="module")
@@ -478,9 +490,12 @@ def _hear(bench: Bench, engine: str, server: MySql) -> Seen:
         for one in CASES:
             replies[one.name] = one.talk(phone, one.name)
             markers.add(phone.engine)
+    banned = ask(kamailio, "kamcmd", "htable.dump", "ipban")
     space.stop()
+    log = space.logs(stdout=False).decode(errors="replace").splitlines()
+    errors = tuple(re.sub(r"^ *\d+\(\d+\) ", "", line) for line in log if latency.is_error(line))
     tables = {table: server.rows(f"SELECT * FROM {own}.{table}") for table in TABLES}  # noqa: S608
-    return Seen(replies, markers, tables)
+    return Seen(replies, markers, tables, banned, errors)
 
 
 def _text(datagram: Datagram, engine: str) -> str:
@@ -513,6 +528,56 @@ def test_every_engine_replies_as_native_routing_does(seen: dict[str, Seen], engi
     """Whole messages, header by header, replies and what is sent on."""
     own = [_text(datagram, engine) for datagram in seen[engine].replies[one.name]]
     assert own == [_text(datagram, "native") for datagram in seen["native"].replies[one.name]]
+
+
+def test_what_native_routing_adds_and_takes_away(seen: dict[str, Seen]) -> None:
+    """What all three could lose together: hints, routes, marks of NAT, credentials."""
+    replies = seen["native"].replies
+    sent_on = next(one for one in replies["message_to_another_domain"] if one.at == "elsewhere")
+    assert sent_on.headers("P-Hint") == ["outbound"]
+    assert sent_on.headers("Route") == []
+    assert sent_on.headers("Proxy-Authorization") == []
+    published = next(one for one in replies["publish"] if one.first.startswith("PUBLISH"))
+    assert published.headers("Proxy-Authorization") != []
+    for name, marked in (("call_answered", False), ("call_from_behind_nat", True), ("call_to_behind_nat", True)):
+        invite = next(one for one in replies[name] if one.first.startswith("INVITE"))
+        assert (";nat=yes" in invite.header("Record-Route")) is marked, name
+        notify = next(one for one in replies[name] if one.first.startswith("NOTIFY"))
+        assert len(notify.headers("Record-Route")) == 1, name
+    nated = next(one for one in replies["call_from_behind_nat"] if one.first.startswith("INVITE"))
+    assert ";alias=127.0.0.1~5070~1" in nated.header("Contact")
+    answer = next(
+        one for one in replies["call_to_behind_nat"] if "CSeq: 2 INVITE" in one.text and one.first == "200 OK"
+    )
+    assert ";alias=127.0.0.1~5072~1" in answer.header("Contact")
+
+
+def test_contacts_behind_nat_are_marked_as_such(seen: dict[str, Seen]) -> None:
+    """Flags 6 and 7 of the branch, and the address that the request came from."""
+    rows = {str(row["contact"]): row for row in seen["native"].tables["location"]}
+    for contact, row in rows.items():
+        nated = "192.168." in contact
+        assert row["cflags"] == (2**6 + 2**7 if nated else 0), contact
+        assert (row["received"] is not None) is nated, contact
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_flood_is_banned_by_address(seen: dict[str, Seen], engine: str) -> None:
+    """For as long as the table keeps it, also when pike has calmed down; and nobody else is."""
+    assert re.findall(r"name: (\S+)", seen[engine].banned) == ["127.0.0.9"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_logs_the_errors_of_native_routing(seen: dict[str, Seen], engine: str) -> None:
+    """The ban and the malformed messages; a callback that throws, and answers nothing less for it, would show here."""
+    own, native = ([_complaint(line) for line in seen[name].errors] for name in (engine, "native"))
+    assert own == native
+    assert sum("pike bans 127.0.0.9 for a flood" in line for line in own) == 1
+
+
+def _complaint(line: str) -> str:
+    """What is wrong; where in its source an engine found it is its own affair."""
+    return re.sub(r"^(\w*: )(\|[^|]*\|[^|]*\|[^|]*\|)?<?[\w/ ]*>?( \[[^]]*\]: \w+\(\))?:? ", r"\1", line)
 
 
 @pytest.mark.parametrize("table", TABLES)

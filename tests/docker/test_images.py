@@ -217,4 +217,6 @@ def test_sipp_says_where_it_comes_from(built: dict[str, Built]) -> None:
     """Its version, and whether it was built from source."""
     (version,) = versions.load().sipp
     assert built["sipp"].version.startswith(f"SIPp v{version}")
-    assert "(" in built["sipp"].version
+    source = f"(built from source: {versions.load().sipp[version].tarball})"
+    package = f"(the suite's binary package 1:{version}-"
+    assert source in built["sipp"].version or package in built["sipp"].version

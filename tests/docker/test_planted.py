@@ -114,6 +114,33 @@ def test_without_a_plant_nothing_is_seen(differences: dict[tuple[str, str], floa
     assert differences[f"{engine}-parity", leg] == pytest.approx(0, abs=0.3 * PLANTED_USEC)
 
 
+LATE_USEC = 3000
+LUA_REGISTRAR = "function ksr_route_registrar()\n"
+LUA_LATE = f"""
+    local planted = os.clock() + {LATE_USEC}e-6
+    while os.clock() < planted do end
+"""
+
+
+def test_a_wait_in_one_leg_shows_in_that_legs_ratio(lab: Lab) -> None:
+    """All the way to summary.json: the right cell, the right leg, the right way round; the A/A cell has none."""
+    planted = scripts(lab.folder / "planted")
+    rewrite(planted / "lua.lua", LUA_REGISTRAR, LUA_REGISTRAR + LUA_LATE)
+    experiment = lab.experiment(
+        name="late", engines=["lua"], routing=["parity", "./planted"], baseline="lua-parity", rate_per_s=50
+    )
+    run = lab("run", experiment)
+    assert run.process.returncode in {0, 4}, run.error
+    summary = json.loads((lab.results / "latest" / "summary.json").read_text())
+    ratios = {(row["cell"], row["leg"]): row["ratio"] for row in summary["comparisons"]}
+    cost = {name: cell["legs"]["authenticated"]["mean_usec"] for name, cell in summary["cells"].items()}
+    assert 0.9 * LATE_USEC < cost["lua-planted"] - cost["lua-parity"] < 2 * LATE_USEC
+    assert ratios["lua-planted", "authenticated"] > 2
+    assert ratios["lua-planted", "registration"] > 2
+    assert 0.5 < ratios["lua-planted", "challenge"] < 2
+    assert 0.5 < ratios["lua-parity-aa", "authenticated"] < 2
+
+
 # --- a script that does not run -------------------------------------------------------------------------------------
 
 

@@ -206,9 +206,13 @@ def test_ctrl_c_leaves_nothing_but_what_was_measured(lab: Lab, moment: str, meas
 def test_a_second_ctrl_c_does_not_stop_the_taking_down(lab: Lab) -> None:
     """An impatient user presses it again, and once more."""
     run = lab.begin("run", lab.experiment())
-    run.wait_for("round 1 of 2")
-    for _ in range(3):
-        run.interrupt()
+    run.wait_for(FIRST_SLICE)
+    run.interrupt()
+    up = len(lab.left())
+    while len(lab.left()) == up:  # until the taking down has begun
+        assert run.process.poll() is None
+    run.interrupt()
+    run.interrupt()
     assert run.end() == Exit.INTERRUPTED
     assert lab.left() == []
 

@@ -55,16 +55,7 @@ end
 
 -- Floods, scanners, loops, keepalives, malformed messages.
 function ksr_route_reqinit()
-    if not KSR.is_myself_srcip() then
-        -- banned already
-        if not KSR.pv.is_null("$sht(ipban=>$si)") then KSR.x.exit() end
-        if KSR.pike.pike_check_req() < 0 then
-            KSR.err("pike blocks " .. KSR.pv.get("$rm") .. " from " .. KSR.pv.gete("$fu")
-                .. " (" .. KSR.pv.get("$si") .. ":" .. KSR.pv.get("$sp") .. ")\n")
-            KSR.pv.seti("$sht(ipban=>$si)", 1)
-            KSR.x.exit()
-        end
-    end
+    if not KSR.is_myself_srcip() then ksr_route_flood() end
 
     if KSR.corex.has_user_agent() > 0 then
         local ua = string.lower(KSR.pv.gete("$ua"))
@@ -91,6 +82,17 @@ function ksr_route_reqinit()
         KSR.err("malformed SIP message from " .. KSR.pv.get("$si") .. ":" .. KSR.pv.get("$sp") .. "\n")
         KSR.x.exit()
     end
+end
+
+-- A sender that is not ourselves, and sends too much, is not answered until its ban has run out.
+function ksr_route_flood()
+    if KSR.pv.get("$sht(ipban=>$si)") == 1 then KSR.x.exit() end
+    if KSR.pike.pike_check_req() > 0 then return end
+
+    KSR.pv.seti("$sht(ipban=>$si)", 1)
+    KSR.err("pike bans " .. KSR.pv.get("$si") .. " for a flood, seen at " .. KSR.pv.get("$rm") .. " from "
+        .. KSR.pv.gete("$fu") .. ", port " .. KSR.pv.get("$sp") .. "\n")
+    KSR.x.exit()
 end
 
 -- Is the sender behind NAT?
@@ -175,33 +177,27 @@ end
 
 -- Requests to our users.
 function ksr_route_location()
-    local rc = KSR.registrar.lookup("location")
-    if rc < 0 then
-        if KSR.tm.t_newtran() == 0 then return end
-        if rc == -1 or rc == -3 then
-            KSR.sl.send_reply(404, "Not Found")
-            KSR.x.exit()
-        elseif rc == -2 then
-            KSR.sl.send_reply(405, "Method Not Allowed")
-            KSR.x.exit()
-        end
+    local found = KSR.registrar.lookup("location")
+    if found > 0 then
+        if KSR.is_INVITE() then KSR.setflag(FLT_ACCMISSED) end
+        ksr_route_relay()
     end
 
-    if KSR.is_INVITE() then KSR.setflag(FLT_ACCMISSED) end
-    ksr_route_relay()
+    -- answered within a transaction, which absorbs retransmissions
+    if found == 0 or KSR.tm.t_newtran() == 0 then return end
+    if found == -2 then
+        KSR.sl.send_reply(405, "Method Not Allowed")
+    else
+        KSR.sl.send_reply(404, "Not Found")
+    end
+    KSR.x.exit()
 end
 
--- Sends the request on its way; never returns.
+-- Sends the request on its way; never returns. A request comes here once, so nothing is set yet.
 function ksr_route_relay()
-    if KSR.is_method_in("IBSU") then
-        if KSR.tm.t_is_set("branch_route") < 0 then KSR.tm.t_on_branch("ksr_manage_branch") end
-    end
-    if KSR.is_method_in("ISU") then
-        if KSR.tm.t_is_set("onreply_route") < 0 then KSR.tm.t_on_reply("ksr_manage_reply") end
-    end
-    if KSR.is_INVITE() then
-        if KSR.tm.t_is_set("failure_route") < 0 then KSR.tm.t_on_failure("ksr_manage_failure") end
-    end
+    if KSR.is_INVITE() then KSR.tm.t_on_failure("ksr_manage_failure") end
+    if KSR.is_method_in("ISU") then KSR.tm.t_on_reply("ksr_manage_reply") end
+    if KSR.is_method_in("ISUB") then KSR.tm.t_on_branch("ksr_manage_branch") end
 
     if KSR.tm.t_relay() < 0 then KSR.sl.sl_reply_error() end
     KSR.x.exit()

@@ -81,15 +81,8 @@ class Routing:
 
     def ksr_route_reqinit(self) -> bool:
         """Floods, scanners, loops, keepalives, malformed messages."""
-        if not KSR.is_myself_srcip():
-            # banned already
-            if not KSR.pv.is_null("$sht(ipban=>$si)"):
-                return True
-            if KSR.pike.pike_check_req() < 0:
-                source = f"{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}"
-                KSR.err(f"pike blocks {KSR.pv.get('$rm')} from {KSR.pv.gete('$fu')} ({source})\n")
-                KSR.pv.seti("$sht(ipban=>$si)", 1)
-                return True
+        if not KSR.is_myself_srcip() and self.ksr_route_flood():
+            return True
 
         if KSR.corex.has_user_agent() > 0:
             ua = KSR.pv.gete("$ua").lower()
@@ -112,6 +105,18 @@ class Routing:
             return True
 
         return False
+
+    def ksr_route_flood(self) -> bool:
+        """Ban a sender that is not ourselves, and sends too much: no answer until the ban has run out."""
+        if KSR.pv.get("$sht(ipban=>$si)") == 1:
+            return True
+        if KSR.pike.pike_check_req() > 0:
+            return False
+
+        KSR.pv.seti("$sht(ipban=>$si)", 1)
+        source, method, port = (KSR.pv.get(name) for name in ("$si", "$rm", "$sp"))
+        KSR.err(f"pike bans {source} for a flood, seen at {method} from {KSR.pv.gete('$fu')}, port {port}\n")
+        return True
 
     def ksr_route_natdetect(self) -> None:
         """Find out whether the sender is behind NAT."""
@@ -191,29 +196,29 @@ class Routing:
 
     def ksr_route_location(self) -> bool:
         """Requests to our users."""
-        rc = KSR.registrar.lookup("location")
-        if rc < 0:
-            if KSR.tm.t_newtran() == 0:
-                return True
-            if rc in (-1, -3):
-                KSR.sl.send_reply(404, "Not Found")
-                return True
-            if rc == -2:
-                KSR.sl.send_reply(405, "Method Not Allowed")
-                return True
+        found = KSR.registrar.lookup("location")
+        if found > 0:
+            if KSR.is_INVITE():
+                KSR.setflag(FLT_ACCMISSED)
+            return self.ksr_route_relay()
 
-        if KSR.is_INVITE():
-            KSR.setflag(FLT_ACCMISSED)
-        return self.ksr_route_relay()
+        # answered within a transaction, which absorbs retransmissions
+        if found == 0 or KSR.tm.t_newtran() == 0:
+            return True
+        if found == -2:
+            KSR.sl.send_reply(405, "Method Not Allowed")
+        else:
+            KSR.sl.send_reply(404, "Not Found")
+        return True
 
     def ksr_route_relay(self) -> bool:
-        """Send the request on its way."""
-        if KSR.is_method_in("IBSU") and KSR.tm.t_is_set("branch_route") < 0:
-            KSR.tm.t_on_branch("ksr_manage_branch")
-        if KSR.is_method_in("ISU") and KSR.tm.t_is_set("onreply_route") < 0:
-            KSR.tm.t_on_reply("ksr_manage_reply")
-        if KSR.is_INVITE() and KSR.tm.t_is_set("failure_route") < 0:
+        """Send the request on its way. A request comes here once, so nothing is set yet."""
+        if KSR.is_INVITE():
             KSR.tm.t_on_failure("ksr_manage_failure")
+        if KSR.is_method_in("ISU"):
+            KSR.tm.t_on_reply("ksr_manage_reply")
+        if KSR.is_method_in("ISUB"):
+            KSR.tm.t_on_branch("ksr_manage_branch")
 
         if KSR.tm.t_relay() < 0:
             KSR.sl.sl_reply_error()
