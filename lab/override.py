@@ -44,6 +44,10 @@ _Dumper.add_representer(_Replace, lambda dumper, value: dumper.represent_mapping
 _Dumper.add_representer(_ReplaceList, lambda dumper, value: dumper.represent_sequence("!override", value))
 
 
+def _after_mysql() -> _Replace:
+    return _Replace({"mysql": {"condition": "service_started"}})
+
+
 def kamailio_of(cell: str) -> str:
     """Service of a cell's Kamailio."""
     return f"kamailio-{cell}"
@@ -75,7 +79,8 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, 
             "healthcheck": silent,
         },
         "log-holder": {"image": images.sipp, "cpuset": layout.text(Role.SIPP), "profiles": _ReplaceList()},
-        "kamailio": {"scale": 0},
+        # Nor do they wait for MySQL's health, which nothing checks here: `up` would end in an error.
+        "kamailio": {"scale": 0, "depends_on": _after_mysql()},
         "sipp": {"scale": 0},
     }
     for cell in plan.cells:
@@ -104,7 +109,7 @@ def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: st
         "image": images.kamailio,
         "cpuset": layout.text(Role.KAMAILIO),
         "healthcheck": {"disable": True},
-        "depends_on": _Replace({"mysql": {"condition": "service_started"}}),
+        "depends_on": _after_mysql(),
         "environment": {
             "LAB_ENGINE": cell.engine,
             "LAB_CHILDREN": str(plan.children),

@@ -3,6 +3,7 @@
 The project and the label are the test's own, so that a testbed that somebody has raised stays untouched.
 """
 
+import json
 import os
 import secrets
 import signal
@@ -70,6 +71,15 @@ PROBE = (
     *("sipp", "127.0.0.1:5060", "-i", "127.0.0.1", "-p", "5070", "-nostdin", "-sf", "/scenarios/probe.xml", "-m", "1"),
     *("-timeout", "10s", "-timeout_error", "-trace_logs", "-log_file", "/dev/stderr"),
 )
+
+
+def test_sipp_goes_to_the_kamailio_of_its_own_project() -> None:
+    """Whatever the project is called: by default after compose.yaml, as nobody sets a name at a shell."""
+    plain = {name: value for name, value in os.environ.items() if name != "COMPOSE_PROJECT_NAME"}
+    for environment, project in ((plain, "kemi-lab"), (plain | {"COMPOSE_PROJECT_NAME": "mine"}, "mine")):
+        command = ["docker", "compose", "--profile", "load", "config", "--format", "json"]
+        shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+        assert json.loads(shown)["services"]["sipp"]["network_mode"] == f"container:{project}-kamailio-1"
 
 
 def test_the_testbed_is_raised_used_and_taken_down(hand: Hand) -> None:

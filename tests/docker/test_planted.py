@@ -127,7 +127,12 @@ def test_a_wait_in_one_leg_shows_in_that_legs_ratio(lab: Lab) -> None:
     planted = scripts(lab.folder / "planted")
     rewrite(planted / "lua.lua", LUA_REGISTRAR, LUA_REGISTRAR + LUA_LATE)
     experiment = lab.experiment(
-        name="late", engines=["lua"], routing=["parity", "./planted"], baseline="lua-parity", rate_per_s=50
+        name="late",
+        engines=["lua"],
+        routing=["parity", "./planted"],
+        baseline="lua-parity",
+        rate_per_s=50,
+        subscribers=12,  # more than the image has
     )
     run = lab("run", experiment)
     assert run.process.returncode in {0, 4}, run.error
@@ -139,6 +144,8 @@ def test_a_wait_in_one_leg_shows_in_that_legs_ratio(lab: Lab) -> None:
     assert ratios["lua-planted", "registration"] > 2
     assert 0.5 < ratios["lua-planted", "challenge"] < 2
     assert 0.5 < ratios["lua-parity-aa", "authenticated"] < 2
+    start = store.load(StartRecord, lab.results / "latest" / "evidence/starts/r01-lua-planted/start.json")
+    assert start.bindings == 12
 
 
 # --- a script that does not run -------------------------------------------------------------------------------------

@@ -2,18 +2,22 @@
 
 import json
 import os
+import secrets
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import docker
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from lab import store
+from lab import store, testbed
 from lab.frames.columns import MESSAGES, SLICES, STARTS, Table
 from lab.model import Leg, Plan, SliceRecord, StartRecord
+from lab.versions import ROOT
 from tests.docker.driver import DATA, SCRIPT, Lab, Running
 
 ENGINES = ("native", "lua", "python3")
@@ -305,3 +309,38 @@ def test_a_report_whose_reader_has_gone_is_no_failure(run: Running) -> None:
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=run.lab.environment, check=False)
     assert done.stderr == b""
     assert done.returncode in {0, run.process.returncode}
+
+
+# --- its testbed, again -----------------------------------------------------------------------------------------------
+
+
+def test_its_testbed_can_be_raised_again(folder: Path, client: docker.DockerClient) -> None:
+    """From compose.yaml and the run's override, without the driver; its Kamailio has loopback and no other network."""
+    own = f"test-{secrets.token_hex(4)}"
+    files = [ROOT / "compose.yaml", folder / "evidence" / "testbed" / "override.yaml"]
+    environment = {**os.environ, "COMPOSE_PROJECT_NAME": own, "LAB_RUN": own}
+
+    def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["docker", "compose", *(part for file in files for part in ("--file", str(file))), *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    def until(*command: str) -> None:
+        deadline = time.monotonic() + 30
+        while (answer := compose("exec", "-T", *command)).returncode:
+            assert time.monotonic() < deadline, answer.stderr
+
+    try:
+        assert compose("up", "--detach", "mysql").returncode == 0
+        until("mysql", "mysqladmin", "--silent", "ping")
+        raised = compose("up", "--detach")
+        assert raised.returncode == 0, raised.stderr
+        until("kamailio-lua", "kamcmd", "core.uptime")
+        assert compose("exec", "-T", "kamailio-lua", "ls", "/sys/class/net").stdout.split() == ["lo"]
+        load = ["sipp", "127.0.0.1:5060", "-i", "127.0.0.1", "-p", "5070", "-nostdin", "-m", "20"]
+        scenario = ["-sf", "/scenarios/register.xml", "-inf", "/scenarios/users.csv", "-timeout", "20s"]
+        sent = compose("exec", "-T", "sipp-lua", *load, *scenario)
+        assert sent.returncode == 0, sent.stdout + sent.stderr
+        log = compose("exec", "-T", "log-holder", "cat", "/var/log/kemi-lab/lua.log").stdout
+        assert log.count("request-route executed in") == 40
+    finally:
+        testbed.remove_all(client, own)

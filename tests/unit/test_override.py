@@ -53,7 +53,8 @@ def test_a_cell_is_a_kamailio_and_a_sipp() -> None:
 
 def test_the_services_by_hand_stay_down() -> None:
     """Theirs is the same port, and nobody asked for them."""
-    assert SERVICES["kamailio"] == SERVICES["sipp"] == {"scale": 0}
+    assert [SERVICES[name]["scale"] for name in ("kamailio", "sipp")] == [0, 0]
+    assert [name for name, service in SERVICES.items() if service.get("scale") == 0] == ["kamailio", "sipp"]
 
 
 def test_images_go_by_digest() -> None:
@@ -80,7 +81,7 @@ def test_nothing_polls_while_we_measure() -> None:
     by_hand = yaml.safe_load((Path(__file__).parents[2] / override.BASE).read_text())["services"]
     checked = {name for name, service in by_hand.items() if "healthcheck" in service}
     for name, service in SERVICES.items():
-        if name.partition("-")[0] in checked and service != {"scale": 0}:
+        if name.partition("-")[0] in checked and service.get("scale") != 0:
             assert service["healthcheck"] == {"disable": True}
         awaited = service.get("depends_on", {}).values()
         assert [awaits for awaits in awaited if awaits["condition"] != "service_started"] == []
