@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 
 from lab import arguments as arguments_
-from lab.errors import Exit, LabError, SetupError
+from lab.errors import BadInputError, Exit, LabError, SetupError
 from lab.model import Plan
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _known(error: BaseException) -> BaseException:
     from urllib3.exceptions import HTTPError  # noqa: PLC0415  (what is read as it comes passes requests by)
 
     if isinstance(error, DockerException | RequestException | HTTPError):
-        remedy = "look at the engine's own log (journalctl -u docker), then try again"
+        remedy = "look at the engine's own log (journalctl -u docker); lab down RUN removes what may be left of a run"
         return SetupError(f"the Docker Engine failed: {error}", remedy=remedy)
     return error
 
@@ -183,12 +184,18 @@ def _up(_: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from lab import by_hand, host, testbed  # noqa: PLC0415
+    from lab import by_hand, host, store, testbed  # noqa: PLC0415
 
-    if options.run:
-        testbed.remove_all(host.engine(), options.run)
-    else:
+    if options.run is None:
         by_hand.down(host.engine())
+        return Exit.OK
+    run = options.run
+    with suppress(BadInputError):  # its folder may be elsewhere, or gone
+        run = store.find(arguments_.RESULTS, run).name
+    if not testbed.remove_all(host.engine(), run):
+        raise BadInputError(
+            f"nothing of a run {run!r} is on the engine", remedy="docker ps --all --filter label=lab.run"
+        )
     return Exit.OK
 
 

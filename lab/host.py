@@ -1,5 +1,6 @@
 """Facts of this machine, and checks with advice. Changes nothing."""
 
+import math
 import os
 import platform
 import shutil
@@ -132,7 +133,11 @@ def _disk(folder: Path, needed_bytes: int = 0) -> Check:
     free = shutil.disk_usage(folder).free
     needed = DISK_MINIMUM_BYTES + needed_bytes
     ok = free >= needed
-    advice = "" if ok else f"{needed / 2**30:.0f} GiB are needed: make room, or name another folder by --results"
+    advice = (
+        ""
+        if ok
+        else f"{math.ceil(needed / 2**30 * 10) / 10:.1f} GiB are needed: make room, or name another folder by --results"
+    )
     return Check("disk for results", f"{free / 2**30:.1f} GiB", ok=ok, advice=advice)
 
 

@@ -73,8 +73,9 @@ def again(plan: SlicePlan, position: int) -> SlicePlan:
 
 
 def log_bytes(plan: Plan) -> int:
-    """What Kamailio will write of a whole run, without repeats."""
-    return sum(piece.calls for planned in plan.rounds for piece in planned.slices) * CALL_LOG_BYTES
+    """What Kamailio will write of a whole run at the most, every slice repeated as often as may be."""
+    calls = sum(piece.calls for planned in plan.rounds for piece in planned.slices)
+    return calls * (1 + plan.repeats) * CALL_LOG_BYTES
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -101,7 +102,7 @@ def _check_log(experiment: Experiment, plan: Plan) -> None:
     """A round's log must fit into its volume in memory: a worker whose line finds no room loses it."""
     needed = log_bytes(plan) // len(plan.rounds)
     if needed > LOG_VOLUME_BYTES:
-        problem = f"a round would log some {needed / 1e9:.1f} GB, its volume has {LOG_VOLUME_BYTES / 1e9:.1f}"
+        problem = f"a round may log some {needed / 1e9:.1f} GB, its volume has {LOG_VOLUME_BYTES / 1e9:.1f}"
         raise experiment.fault("slices", problem, "fewer or shorter slices a round, and more rounds instead")
 
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from docker.errors import DockerException
-
 from lab import latency, load, override, proof, store
 from lab import plan as planning
 from lab.cores import Layout, format_list
 from lab.database import Database, name_of
-from lab.errors import LabError, TestbedError
+from lab.errors import TestbedError
 from lab.execution import ask
 from lab.model import Limits, Plan, Role, RoundPlan, SlicePlan, SliceRecord, StartRecord
 from lab.station import Holder, Station
@@ -84,10 +82,8 @@ class Session:
     def _remains(self, number: int, stations: dict[str, Station]) -> None:
         """A round that broke off: what its containers still have, as far as that can be had."""
         for name, station in stations.items():
-            with (
-                suppress(LabError, OSError, DockerException),
-                self.run.part("remains", f"r{number:02d}-{name}") as folder,
-            ):
+            # Whatever goes wrong here: the error that broke the round off is the one to be told.
+            with suppress(Exception), self.run.part("remains", f"r{number:02d}-{name}") as folder:
                 station.remains(folder)
 
     def _prove(self, number: int, stations: dict[str, Station], begun: float) -> dict[str, StartRecord]:
@@ -115,7 +111,7 @@ class Session:
             engine=cell.engine,
             kamailio=cell.kamailio,
             image=str(station.kamailio.attrs["Image"]),
-            start_seconds=time.monotonic() - begun,
+            start_seconds=0.0,
             marker=load.marker(probe_log.decode(errors="replace")),
             engine_word=word.engine,
             script=word.script,
@@ -131,11 +127,12 @@ class Session:
         )
         start = replace(start, reasons=self.judges.start(start))
         with self.run.part("starts", start_id) as folder:
-            store.dump(start, folder / "start.json")
             (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
             (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
             store.write_atomically(folder / "inspect.json", station.inspect())
             self._first_log(station, folder)
+            start = replace(start, start_seconds=time.monotonic() - begun)
+            store.dump(start, folder / "start.json")
         return start
 
     def _first_log(self, station: Station, folder: Path) -> None:

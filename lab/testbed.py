@@ -20,6 +20,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.models.volumes import Volume
+from requests.exceptions import RequestException
 
 from lab import database, override, process, versions
 from lab.cores import Layout
@@ -205,10 +206,10 @@ def _containers(client: docker.DockerClient, *labels: str) -> list[Container]:
     return client.containers.list(all=True, filters={"label": list(labels)}, ignore_removed=True)
 
 
-def remove_all(client: docker.DockerClient, run: str) -> None:
-    """Remove every container, network and volume of a run, and nothing else. Safe to call twice."""
+def remove_all(client: docker.DockerClient, run: str) -> bool:
+    """Remove every container, network and volume of a run, and nothing else; whether there was any. Safe to repeat."""
     label: dict[str, str | list[str] | bool] = {"label": f"{LABEL_RUN}={run}"}
-    _remove(
+    return _remove(
         lambda: (
             # a network or volume only when no container (any more) has it
             _containers(client, f"{LABEL_RUN}={run}")
@@ -218,15 +219,23 @@ def remove_all(client: docker.DockerClient, run: str) -> None:
     )
 
 
-def _remove(find: Callable[[], Sequence[Container | Network | Volume]]) -> None:
-    """Remove what is found until nothing is. What the engine is still at work on is in use for a moment."""
-    deadline = time.monotonic() + REMOVAL_SECONDS
-    while things := find():
+def _remove(find: Callable[[], Sequence[Container | Network | Volume]]) -> bool:
+    """Remove what is found until nothing is; whether anything was.
+
+    What the engine is still at work on is in use for a moment, and an engine that is restarted comes back.
+    """
+    deadline, found = time.monotonic() + REMOVAL_SECONDS, False
+    while True:
         try:
+            things = find()
+            if not things:
+                return found
+            found = True
             with ThreadPoolExecutor(len(things)) as pool:
                 list(pool.map(_remove_one, things))
-        except APIError as error:
-            if error.status_code not in _IN_USE or time.monotonic() > deadline:
+        except (APIError, RequestException) as error:
+            passing = not isinstance(error, APIError) or error.status_code in _IN_USE or error.is_server_error()
+            if not passing or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)  # between two requests
 

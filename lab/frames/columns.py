@@ -193,7 +193,7 @@ STARTS = Table(
         Column("image", WORD, "", "digest of the image", attrgetter("image")),
         Column("valid", BOOL, "", "no check failed", lambda r: not r.reasons),
         Column("reasons", TEXT, "", "the checks that failed, parted by `; `", _join("reasons")),
-        Column("start_seconds", FLOAT, "s", "from the start until the engine proof", attrgetter("start_seconds")),
+        Column("start_seconds", FLOAT, "s", "from new databases until the engine proof", attrgetter("start_seconds")),
         Column("marker", TEXT, "", "`X-Lab-Engine` of the probe's reply", attrgetter("marker")),
         Column("engine_word", TEXT, "", "Kamailio's own word for its engine", attrgetter("engine_word")),
         Column("script", TEXT, "", "and for its script", attrgetter("script")),

@@ -187,8 +187,8 @@ def _remarks(summary: Summary) -> Iterator[str]:
     yield from summary.notes
     if summary.start_seconds is not None and summary.driver_share is not None:
         yield (
-            f"a fresh start of all cells took {summary.start_seconds:.1f} s at most; between slices the driver took "
-            f"{summary.driver_share:.0%} of the load's own time"
+            f"a fresh start of all cells took {summary.start_seconds:.1f} s at most; from the first slice of a round "
+            f"to its last the driver added {summary.driver_share:.0%} to the load's own time"
         )
     yield (
         "pooled figures mix all requests, though the legs differ several times over: they are there to be set "

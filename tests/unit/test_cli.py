@@ -684,8 +684,16 @@ def test_what_a_killed_run_has_left_goes_by_its_id(lab_command: Lab, monkeypatch
     removed: list[tuple[object, str]] = []
     monkeypatch.setattr(host, "engine", lambda: "engine")
     monkeypatch.setattr(by_hand, "down", lambda _: removed.append(("by hand", "")))
-    monkeypatch.setattr(testbed, "remove_all", lambda client, run: removed.append((client, run)))
+
+    def remove_all(client: object, run: str) -> bool:
+        removed.append((client, run))
+        return "nothing" not in run
+
+    monkeypatch.setattr(testbed, "remove_all", remove_all)
     assert lab_command("down", "20260314T150926Z-default-9e13").code == Exit.OK
     assert removed == [("engine", "20260314T150926Z-default-9e13")]
     assert lab_command("down").code == Exit.OK
     assert removed[1:] == [("by hand", "")]
+    typo = lab_command("down", "nothing-like-that")
+    assert typo.code == Exit.USAGE
+    assert "nothing of a run 'nothing-like-that' is on the engine" in typo.err
