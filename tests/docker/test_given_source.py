@@ -49,6 +49,8 @@ def recipes(tree: Path, client: docker.DockerClient) -> Iterator[tuple[images.Re
     """What is made of it; nobody needs those images afterwards."""
     kamailio = images.kamailio_from(tree)
     made = (kamailio, images.mysql(kamailio))
+    for recipe in made:  # here, where compiling may take its time, and not within a run that is waited for
+        images.Workshop(client).ensure(recipe)
     yield made
     for recipe in reversed(made):
         if client.images.list(name=recipe.tag):
