@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     def source(sub: argparse.ArgumentParser) -> None:
         text = "a Kamailio source tree or tarball to build and use instead of the release"
         sub.add_argument("--kamailio-source", type=Path, metavar="PATH", help=text)
+        text = "the Debian suite to build that source on: bullseye for a Kamailio that still has Python 2"
+        sub.add_argument("--kamailio-suite", default="", metavar="SUITE", help=text)
 
     def as_json(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
@@ -51,8 +53,17 @@ def parser() -> argparse.ArgumentParser:
 
     images = add("images", "build the images that are missing, and list them", "  lab images\n  lab images --list")
     images.add_argument("--list", action="store_true", help="only list, build nothing")
+    images.add_argument("--all", action="store_true", help="every release and every database")
     source(images)
     as_json(images)
+
+    engines = add(
+        "engines",
+        "list every engine on every Kamailio release: what is built, what can be, what cannot and why",
+        "  lab engines\n  lab engines --json | jq '.[] | select(.state == \"broken\")'\n"
+        "  lab images --all     builds all of them",
+    )
+    as_json(engines)
 
     add(
         "up",
@@ -67,7 +78,12 @@ def parser() -> argparse.ArgumentParser:
     text = "the id of a run that was killed: its containers, networks and volumes go, its results stay"
     down.add_argument("run", nargs="?", metavar="RUN", help=text)
 
-    run = add("run", "run an experiment", "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi")
+    run = add(
+        "run",
+        "run an experiment",
+        "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi\n"
+        "  lab run mine.toml --kamailio-source ~/kamailio-5.2.0.tar.gz --kamailio-suite bullseye",
+    )
     run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
     results(run)
     source(run)

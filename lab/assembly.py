@@ -1,19 +1,22 @@
 """From an experiment file to a specification: every name in it found and checked before anything starts."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import docker
 
 from lab import cores, host, images, plan, store, versions
 from lab.cores import Layout
+from lab.errors import UnavailableError
 from lab.experiment import CpuLists, Experiment
 from lab.images import Built, Listen, Recipe, Workshop
-from lab.model import Role
-from lab.runner import PROBE, Specification
+from lab.model import Plan, Role, Scenario
+from lab.runner import PROBE, Images, Specification
 
 CONFIGURATION = images.FOLDER / "kamailio" / "etc"
 SCENARIOS = images.FOLDER / "sipp" / "scenarios"
+UPSTREAM = "upstream"  # the routing that lies in Kamailio's image: see images/kamailio/upstream
 
 
 def specify(
@@ -21,76 +24,124 @@ def specify(
     client: docker.DockerClient,
     *,
     kamailio_source: Path | None = None,
+    kamailio_suite: str = "",
 ) -> Specification:
     """Check the experiment against this tree and machine, and decide everything."""
-    recipe, release, engines = _kamailio(experiment, kamailio_source)
-    scenario = _scenario(experiment)
+    recipes, releases = _kamailio(experiment, kamailio_source, kamailio_suite)
+    paths, scenarios = _scenarios(experiment)
     layout = _layout(experiment)
-    routings = {name: _routing(experiment, name) for name in experiment.routings}
+    routings = {name: folder for name in experiment.factor("routing") if (folder := _routing(experiment, name))}
     configuration = _configuration(experiment)
     children = experiment.keys.children
     decided = plan.make(
         experiment,
-        engines=engines,
-        kamailio=release,
-        scenario=plan.read_scenario(scenario),
+        releases=releases,
+        scenarios=scenarios,
         children=len(layout.cpus[Role.KAMAILIO]) if children == "auto" else children,
         inputs={
-            "scenario": store.digest(scenario),
+            **{f"scenario {name}": store.digest(path) for name, path in paths.items()},
             "configuration": store.digest(configuration),
             **{f"routing {name}": store.digest(folder) for name, folder in routings.items()},
         },
     )
 
-    def make_images(listen: Listen) -> dict[str, Built]:
-        workshop = Workshop(client, listen)
-        return {one.folder: workshop.ensure(one) for one in images.all_recipes(recipe)}
+    def make_images(listen: Listen) -> Images:
+        return _make_images(Workshop(client, listen), recipes, decided)
 
-    return Specification(decided, experiment.text, layout, make_images, configuration, routings, scenario)
+    return Specification(
+        decided, experiment.text, layout, make_images, configuration, routings, tuple(dict.fromkeys(paths.values()))
+    )
 
 
-def _kamailio(experiment: Experiment, source: Path | None) -> tuple[Recipe, str, list[str]]:
-    """What is measured: the recipe, its name, the engines that it has."""
+def _make_images(workshop: Workshop, recipes: Mapping[str, Recipe], decided: Plan) -> Images:
+    """All that the plan needs; a release that cannot be had is left out, if there is another."""
+    kamailio: dict[str, Built] = {}
+    unavailable: dict[str, str] = {}
+    for release, recipe in recipes.items():
+        try:
+            kamailio[release] = workshop.ensure(recipe)
+        except UnavailableError as error:
+            if len(recipes) == 1:
+                raise
+            unavailable[release] = str(error)
+    return Images(
+        kamailio=kamailio,
+        unavailable=unavailable,
+        database={server: workshop.ensure(images.database(server)) for server in decided.databases},
+        sipp=workshop.ensure(images.sipp()),
+        schemas={release: workshop.schema(built) for release, built in kamailio.items()},
+    )
+
+
+def _kamailio(
+    experiment: Experiment, source: Path | None, suite: str
+) -> tuple[dict[str, Recipe], dict[str, plan.Release]]:
+    """What is measured: recipes, and what each has, by the names of the releases."""
     known = versions.load().kamailio
-    default = versions.load().default_kamailio
     if source is not None:
-        recipe = images.kamailio_from(source)
-        return recipe, recipe.tag.partition(":")[2], known[default].engines
-    release = experiment.keys.kamailio or default
-    if release not in known:
-        raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
-    return images.kamailio(release), release, known[release].engines
+        recipe = images.kamailio_from(source, suite)
+        name = recipe.tag.partition(":")[2]
+        return {name: recipe}, {name: plan.Release(images.engines_of(source, recipe.suite))}
+    releases = [name or versions.load().default_kamailio for name in experiment.factor("kamailio")]
+    for release in releases:
+        if release not in known:
+            raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
+    return (
+        {name: images.kamailio(name) for name in releases},
+        {name: plan.Release(known[name].engines, known[name].broken) for name in releases},
+    )
 
 
-def _routing(experiment: Experiment, name: str) -> Path:
-    """Ours by its name, or the user's folder, seen from the experiment file."""
+def _routing(experiment: Experiment, name: str) -> Path | None:
+    """Ours by its name, or the user's folder, seen from the experiment file. Upstream's lies in Kamailio's image."""
+    if name == UPSTREAM:
+        return None
     folder = CONFIGURATION / name if "/" not in name else experiment.resolve(name)
     if not folder.is_dir():
         ours = sorted(path.name for path in CONFIGURATION.iterdir() if path.is_dir())
-        remedy = f"ours: {', '.join(ours)}; or a folder of scripts, with a '/' in its name"
+        remedy = f"ours: {', '.join(ours)}, {UPSTREAM}; or a folder of scripts, with a '/' in its name"
         raise experiment.fault("routing", f"no folder {folder}", remedy)
     return folder
 
 
 def _configuration(experiment: Experiment) -> Path:
-    if not experiment.keys.configuration:
-        return CONFIGURATION / "kamailio.cfg"
-    path = experiment.resolve(experiment.keys.configuration)
+    """Ours by its name, or the user's file."""
+    name = experiment.keys.configuration
+    path = (
+        CONFIGURATION / f"{name or 'kamailio'}.cfg" if "/" not in name and "." not in name else experiment.resolve(name)
+    )
     if not path.is_file():
-        raise experiment.fault("configuration", f"no file {path}")
+        ours = ", ".join(sorted(path.stem for path in CONFIGURATION.glob("*.cfg")))
+        raise experiment.fault("configuration", f"no file {path}", f"ours: {ours}; or the path of a file")
     return path
 
 
-def _scenario(experiment: Experiment) -> Path:
-    name = experiment.keys.scenario
-    path = experiment.resolve(name) if name.endswith(".xml") else SCENARIOS / f"{name}.xml"
-    if not path.is_file():
-        ours = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
-        remedy = f"ours: {', '.join(ours)}; or the path of a SIPp scenario (.xml)"
-        raise experiment.fault("scenario", f"no scenario file {path}", remedy)
+def _scenarios(experiment: Experiment) -> tuple[dict[str, Path], dict[str, Scenario]]:
+    """SIPp's files and what they declare, by the experiment's names; and those that set others up."""
+    paths: dict[str, Path] = {}
+    found: dict[str, Scenario] = {}
+    for name in experiment.factor("scenario"):
+        path = experiment.resolve(name) if name.endswith(".xml") else SCENARIOS / f"{name}.xml"
+        declared = _scenario(experiment, path)
+        found[name], paths[name] = declared, path.with_name(declared.file)
+        if declared.setup:
+            paths[declared.setup] = path.with_name(f"{declared.setup}.xml")
+            found[declared.setup] = _scenario(experiment, paths[declared.setup])
+    return paths, found
+
+
+def _scenario(experiment: Experiment, path: Path) -> Scenario:
+    """One declaration; the file that SIPp plays is there, too."""
     if path.stem == PROBE.stem:
         raise experiment.fault("scenario", f"the name {PROBE.stem!r} is the engine proof's", "give it another name")
-    return path
+    if not path.is_file() and not path.with_suffix(".toml").is_file():
+        ours = sorted(str(path.relative_to(SCENARIOS).with_suffix("")) for path in SCENARIOS.rglob("*.toml"))
+        remedy = f"ours: {', '.join(ours)}; or the path of a SIPp scenario (.xml)"
+        raise experiment.fault("scenario", f"no scenario file {path}", remedy)
+    declared = plan.read_scenario(path)
+    if not path.with_name(declared.file).is_file():
+        raise experiment.fault("scenario", f"no scenario file {path.with_name(declared.file)}")
+    return declared
 
 
 def _layout(experiment: Experiment) -> Layout:

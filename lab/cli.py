@@ -23,6 +23,7 @@ from lab.errors import BadInputError, Exit, LabError, SetupError
 from lab.model import Plan
 
 if TYPE_CHECKING:
+    from lab.images import Recipe
     from lab.summary import Summary
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -155,7 +156,7 @@ def _images(options: argparse.Namespace) -> int:
     from lab import host, images  # noqa: PLC0415
 
     workshop = images.Workshop(host.engine(), _listener())
-    recipes = images.all_recipes(options.kamailio_source and images.kamailio_from(options.kamailio_source))
+    recipes = _recipes(options)
     if not options.list:
         for recipe in recipes:
             workshop.ensure(recipe)
@@ -172,11 +173,41 @@ def _images(options: argparse.Namespace) -> int:
     return Exit.OK
 
 
+def _engines(options: argparse.Namespace) -> int:
+    from lab import host, images, matrix  # noqa: PLC0415
+
+    places = list(matrix.places(images.Workshop(host.engine(), _listener())))
+    if options.json:
+        _print(json.dumps([asdict(place) for place in places], indent=1))
+        return Exit.OK
+    engines = list(dict.fromkeys(place.engine for place in places))
+    width = max(map(len, (*matrix.State, *engines))) + 2
+    _print(f"{'Kamailio':10} {'suite':10} " + "".join(f"{engine:{width}}" for engine in engines).rstrip())
+    for release in dict.fromkeys(place.kamailio for place in places):
+        row = [place for place in places if place.kamailio == release]
+        states = ("" if place.state == matrix.State.NONE else place.state for place in row)
+        _print(f"{release:10} {row[0].suite:10} " + "".join(f"{state:{width}}" for state in states).rstrip())
+    for place in places:
+        if place.why:
+            _print(f"Kamailio {place.kamailio}, {place.engine}: {place.state}: {place.why}")
+    return Exit.OK
+
+
+def _recipes(options: argparse.Namespace) -> "tuple[Recipe, ...]":
+    """What `lab images` is about: the testbed's, every release's, or those of a given source."""
+    from lab import images  # noqa: PLC0415
+
+    by_hand = images.by_hand()
+    if options.kamailio_source:
+        return (images.kamailio_from(options.kamailio_source, options.kamailio_suite), *by_hand[1:])
+    return images.everything() if options.all else by_hand
+
+
 def _up(_: argparse.Namespace) -> int:
     from lab import by_hand, host, images  # noqa: PLC0415
 
     workshop = images.Workshop(host.engine(), _listener())
-    for recipe in images.all_recipes():
+    for recipe in images.by_hand():
         workshop.ensure(recipe)
     by_hand.up(workshop.client)
     _print("MySQL and Kamailio are up; registrations: docker compose run --rm sipp; down again: lab down")
@@ -207,7 +238,9 @@ def _run(options: argparse.Namespace) -> int:
     asked = experiment.read(options.file)  # what the user wrote comes first
     client = host.engine()
     console = Console(stderr=True, highlight=False)
-    specification = assembly.specify(asked, client, kamailio_source=options.kamailio_source)
+    specification = assembly.specify(
+        asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
+    )
     with RunProgress(console, specification.plan) as progress:
         folder = runner.run(
             specification,
@@ -270,6 +303,7 @@ def _listener() -> Callable[[str], None]:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
     "images": _images,
+    "engines": _engines,
     "up": _up,
     "down": _down,
     "run": _run,

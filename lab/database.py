@@ -1,6 +1,7 @@
-"""MySQL as the driver sees it: ready when it answers a query; a database a cell; subscribers; counters."""
+"""A database server as the driver sees it: ready when it answers a query; a database a cell; subscribers; counters."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from mysql.connector.pooling import PooledMySQLConnection
 
 from lab.errors import TestbedError
 
-TEMPLATE = "kamailio"  # baked into the image: Kamailio's schema and test0 to test9
+PREFIX = "kamailio"  # databases that Kamailio may use begin with it
 BAKED_SUBSCRIBERS = 10
 DOMAIN = "127.0.0.1"
 USER = "lab"
@@ -31,25 +32,25 @@ class Database:
     def version(self) -> str:
         """The server's own word, with its comment (which tells MySQL from MariaDB)."""
         (version, comment) = self._rows("SELECT VERSION(), @@version_comment")[0]
-        return f"{version} {comment}"
+        return f"{version} {comment.partition(' -- ')[0]}"  # MariaDB advertises there
 
-    def add_subscribers(self, count: int) -> None:
-        """Make test0 to test<count - 1> the template's subscribers; the baked ones stay. password = name."""
+    def add_subscribers(self, template: str, count: int) -> None:
+        """Make test0 to test<count - 1> a template's subscribers; those that it has stay. password = name."""
         rows = [_subscriber(f"test{number}") for number in range(BAKED_SUBSCRIBERS, count)]
         columns = "username, domain, password, ha1, ha1b"
-        statement = f"INSERT INTO {TEMPLATE}.subscriber ({columns}) VALUES (%s, %s, %s, %s, %s)"
+        statement = f"INSERT INTO {template}.subscriber ({columns}) VALUES (%s, %s, %s, %s, %s)"
         with self._connection.cursor() as cursor:
             for start in range(0, len(rows), _BATCH):
                 cursor.executemany(statement, rows[start : start + _BATCH])
         self._connection.commit()
 
-    def renew(self, name: str) -> None:
-        """Give a cell a fresh database: every table of the template with its rows."""
+    def renew(self, name: str, template: str) -> None:
+        """Give a cell a fresh database: every table of a template with its rows."""
         self._do(f"DROP DATABASE IF EXISTS {name}")
         self._do(f"CREATE DATABASE {name}")
-        for (table,) in self._rows(f"SHOW TABLES IN {TEMPLATE}"):
-            self._do(f"CREATE TABLE {name}.{table} LIKE {TEMPLATE}.{table}")
-            self._do(f"INSERT INTO {name}.{table} SELECT * FROM {TEMPLATE}.{table}")
+        for (table,) in self._rows(f"SHOW TABLES IN {template}"):
+            self._do(f"CREATE TABLE {name}.{table} LIKE {template}.{table}")
+            self._do(f"INSERT INTO {name}.{table} SELECT * FROM {template}.{table}")
         self._connection.commit()
 
     def bindings(self, name: str) -> int:
@@ -82,7 +83,16 @@ def _subscriber(name: str) -> tuple[str, str, str, str, str]:
 
 def name_of(cell: str) -> str:
     """The database of a cell."""
-    return f"{TEMPLATE}_{cell.replace('-', '_')}"
+    return f"{PREFIX}_{_word(cell)}"
+
+
+def template_of(release: str) -> str:
+    """The database that holds a release's schema, with the subscribers: cells' databases are made from it."""
+    return f"{PREFIX}_of_{_word(release)}"
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "_", name)
 
 
 @contextmanager

@@ -40,6 +40,10 @@ class SetupError(LabError):
     exit_code = Exit.SETUP
 
 
+class UnavailableError(SetupError):
+    """A suite or a source that the mirror does not serve (any more). Where others remain, a run goes on with those."""
+
+
 class TestbedError(SetupError):
     """A part of the testbed (MySQL, Kamailio, SIPp) did not come up, or died."""
 

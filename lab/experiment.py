@@ -11,9 +11,9 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass as checked
 from pydantic_core import ErrorDetails
 
-from lab import cores
+from lab import cores, versions
 from lab.errors import BadInputError
-from lab.model import Limits
+from lab.model import Limits, Specimen
 
 
 def _cpu_list(text: str) -> str:
@@ -27,13 +27,22 @@ def _routing(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    known = versions.load().database
+    if text not in known:
+        raise ValueError(f"one of {', '.join(known)}")
+    return text
+
+
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 CpuList = Annotated[str, AfterValidator(_cpu_list)]
 Routing = Annotated[str, AfterValidator(_routing)]
+Database = Annotated[str, AfterValidator(_database)]
 _STRICT = ConfigDict(extra="forbid")
 _DEFAULT = Limits()
+_SPECIMEN = Specimen()
 
 
 @checked(frozen=True, config=_STRICT)
@@ -58,6 +67,16 @@ class LimitKeys:
 
 
 @checked(frozen=True, config=_STRICT)
+class SpecimenKeys:
+    """Conditions of another experiment that break this lab's own rules: see docs/experiments.md."""
+
+    order: Literal["interleaved", "in turn"] = _SPECIMEN.order
+    log: Literal["file", "tee"] = _SPECIMEN.log
+    call_limit: Positive | None = _SPECIMEN.call_limit
+    trace_messages: bool = _SPECIMEN.trace_messages
+
+
+@checked(frozen=True, config=_STRICT)
 class Keys:
     """The keys of an experiment file. docs/experiments.md explains each."""
 
@@ -68,10 +87,11 @@ class Keys:
     slices: Positive
     slice_seconds: Annotated[float, Field(gt=0, le=600, strict=True)]
     rate_per_s: Positive
-    kamailio: str = ""
+    kamailio: str | Annotated[list[str], Field(min_length=1)] = ""
     routing: Routing | Annotated[list[Routing], Field(min_length=1)] = "parity"
+    database: Database | Annotated[list[Database], Field(min_length=1)] = "mysql"
+    scenario: str | Annotated[list[str], Field(min_length=1)] = "register"
     configuration: str = ""
-    scenario: str = "register"
     warmup_slices: Count = 1
     repeats: Count = 4
     children: Literal["auto"] | Positive = "auto"
@@ -79,15 +99,17 @@ class Keys:
     seed: Count = 1
     cpus: Literal["auto", "shared"] | CpuLists = "auto"
     limits: LimitKeys = Field(default_factory=LimitKeys)
+    specimen: SpecimenKeys | None = None
 
 
-_TABLES = {"limits": LimitKeys, "cpus": CpuLists}
+_TABLES = {"limits": LimitKeys, "cpus": CpuLists, "specimen": SpecimenKeys}
 _KEYS = {f.name for owner in (Keys, *_TABLES.values()) for f in fields(owner)}
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument"}
 _WORDS = {  # where pydantic's would not help
     "dataclass_type": "a table",
     "too_short": "a list with something in it",
+    "string_type": "a string",
     "string_pattern_mismatch": "a word of small letters, digits and '-'",
     "string_too_long": "a shorter word",
 }
@@ -101,15 +123,21 @@ class Experiment:
     path: Path
     text: str
 
-    @property
-    def routings(self) -> tuple[str, ...]:
-        """One routing as a rule; a list makes it a factor."""
-        return (self.keys.routing,) if isinstance(self.keys.routing, str) else tuple(self.keys.routing)
+    def factor(self, key: str) -> tuple[str, ...]:
+        """Values of a key that may have one or, as a factor of the experiment, several."""
+        value: str | list[str] = getattr(self.keys, key)
+        return (value,) if isinstance(value, str) else tuple(value)
 
     @property
     def limits(self) -> Limits:
         """The limits as the domain's value."""
         return Limits(**{f.name: getattr(self.keys.limits, f.name) for f in fields(Limits)})
+
+    @property
+    def specimen(self) -> Specimen | None:
+        """Likewise."""
+        asked = self.keys.specimen
+        return Specimen(**{f.name: getattr(asked, f.name) for f in fields(Specimen)}) if asked else None
 
     def resolve(self, name: str) -> Path:
         """A path of the file, seen from where the file lies."""

@@ -1,7 +1,7 @@
 """Messages -> figures, comparisons and steadiness: the arithmetic of a summary. Takes frames of valid, timed slices."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lab import stats
-from lab.model import MEASURED_LEGS
+from lab.model import OTHER, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REGISTRATION = "registration"  # both legs of a registration: the sum of their means
-LEGS = tuple(leg.value for leg in MEASURED_LEGS)
-COMPARED_LEGS = (*LEGS, REGISTRATION)
+WHOLE = "whole"  # column for all legs of a call together: the sum of their means. Shown by the scenario's own word
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,58 +63,72 @@ def first_transmissions(messages: "pd.DataFrame") -> "pd.DataFrame":
     return messages[~messages["retransmission"].astype(bool)]
 
 
-def legs(first: "pd.DataFrame") -> dict[str, LegFigures]:
-    """Both legs of one cell."""
-    return {leg: _leg(first.loc[first["leg"] == leg, "usec"].to_numpy(dtype="int64")) for leg in LEGS}
+def legs(first: "pd.DataFrame", names: Sequence[str]) -> dict[str, LegFigures]:
+    """All legs of one cell."""
+    return {leg: _leg(first.loc[first["leg"] == leg, "usec"].to_numpy(dtype="int64")) for leg in names}
 
 
-def registration_usec(figures: Mapping[str, LegFigures]) -> float | None:
-    """mean(challenge) + mean(authenticated); unknown when one of them is."""
+def call_usec(figures: Mapping[str, LegFigures]) -> float | None:
+    """What a call costs: the sum of its legs' means; unknown when one of them is."""
     means = [leg.mean_usec for leg in figures.values() if leg.mean_usec is not None]
     return sum(means) if len(means) == len(figures) else None
 
 
-def cpu_usec_per_registration(slices: "pd.DataFrame") -> float | None:
-    """CPU time of Kamailio's container over the registrations, of those slices that have it."""
+def cpu_usec_per_call(slices: "pd.DataFrame") -> float | None:
+    """CPU time of Kamailio's container over the calls, of those slices that have it."""
     measured = slices[slices["cpu_usec"].notna()]
-    registrations = int(measured["sipp_successful"].sum())
-    return float(measured["cpu_usec"].sum()) / registrations if registrations else None
+    calls = int(measured["sipp_successful"].sum())
+    return float(measured["cpu_usec"].sum()) / calls if calls else None
 
 
-def comparisons(first: "pd.DataFrame", cells: list[str], baseline: str, aa_cell: str) -> Iterator[LegComparison]:
-    """Every cell but the baseline, leg by leg; Holm's adjustment is over the engines within a leg."""
+def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
+    """Every cell but the baselines, leg by leg; Holm's adjustment is over what one baseline and leg compare."""
     means = _means(first, ["cell", "round"])
-    others = [name for name in cells if name != baseline]
+    others = {cell.name: cell.baseline for cell in plan.cells if cell.name != cell.baseline}
     found = {
         (name, leg): stats.compare(stats.log_ratios(_by_round(means, name, leg), _by_round(means, baseline, leg)))
-        for name in others
-        for leg in COMPARED_LEGS
+        for name, baseline in others.items()
+        for leg in _compared(plan, name)
     }
     for (name, leg), result in found.items():
-        engines = {other: p for other in others if other != aa_cell and (p := found[other, leg].p) is not None}
+        family = {
+            other: p
+            for other, baseline in others.items()
+            if other != plan.aa_cell
+            and baseline == others[name]
+            and (other, leg) in found
+            and (p := found[other, leg].p) is not None
+        }
         yield LegComparison(
             cell=name,
-            baseline=baseline,
-            leg=leg,
+            baseline=others[name],
+            leg=plan.scenario_of(name).whole if leg == WHOLE else leg,
             ratio=result.ratio,
             ci_low=result.ci_low,
             ci_high=result.ci_high,
             mde=result.mde,
             n_rounds=result.n_rounds,
             p=result.p,
-            p_holm=stats.holm(engines).get(name),
+            p_holm=stats.holm(family).get(name),
             excludes_one=result.excludes_one,
         )
 
 
+def _compared(plan: Plan, cell: str) -> tuple[str, ...]:
+    """The legs that a cell shares with its baseline; where those are all, and more than one, their sum as well."""
+    own = plan.scenario_of(cell).leg_names
+    theirs = plan.scenario_of(plan.cell(cell).baseline).leg_names
+    return (*own, WHOLE) if own == theirs and len(own) > 1 else tuple(leg for leg in own if leg in theirs)
+
+
 def steadiness(slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> Steadiness:
-    """Compare the halves of a round: each cell's earlier slices with its later ones, by the cost of a registration."""
+    """Compare the halves of a round: each cell's earlier slices with its later ones, by the cost of a call."""
     means = _means(first[first["round"] == number], ["slice"])
     in_time = slices[slices["round"] == number].sort_values("position")
     differences: list[float] = []
     for cell in in_time["cell"].unique():
         names = in_time.loc[in_time["cell"] == cell, "slice"]
-        costs = means[REGISTRATION].reindex(names).dropna()
+        costs = means[WHOLE].reindex(names).dropna()
         logs = [math.log(cost) for cost in costs if cost > 0]
         half = len(logs) // 2  # the middle one of an odd number belongs to neither
         if half:
@@ -133,14 +145,16 @@ def _leg(usec: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> LegFigures:
 
 
 def _means(first: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """Mean per key and leg, and their sum; a registration without both legs has none."""
-    table = first.pivot_table(values="usec", index=keys, columns="leg", aggfunc="mean", observed=True)
+    """Mean per key and leg, and their sum, of the legs that there are."""
+    declared = first[first["leg"] != OTHER]
+    table = declared.pivot_table(values="usec", index=keys, columns="leg", aggfunc="mean", observed=True)
     table.columns = table.columns.astype(str)
-    table = table.reindex(columns=list(LEGS))
-    table[REGISTRATION] = table.sum(axis="columns", skipna=False)
+    table[WHOLE] = table.sum(axis="columns")
     return table
 
 
 def _by_round(means: "pd.DataFrame", cell: str, leg: str) -> dict[int, float]:
+    if leg not in means:
+        return {}
     rows = means[[leg]].dropna().reset_index().to_dict("records")
     return {int(row["round"]): float(row[leg]) for row in rows if row["cell"] == cell}

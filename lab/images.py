@@ -6,6 +6,7 @@ images below it); otherwise it is built again. Configuration and scenarios are m
 
 import hashlib
 import io
+import re
 import shutil
 import tarfile
 import tempfile
@@ -18,7 +19,7 @@ from docker.errors import APIError, BuildError, ImageNotFound
 from docker.models.containers import Container
 
 from lab import process, store, versions
-from lab.errors import BadInputError
+from lab.errors import BadInputError, SetupError, UnavailableError
 
 PROJECT = "kemi-lab"
 LABEL_PROJECT = "lab.project"
@@ -26,6 +27,7 @@ LABEL_RECIPE = "lab.recipe"
 FOLDER = versions.ROOT / "images"
 MOUNTED = frozenset({"etc", "scenarios", "given"})  # parts of an image's folder that are not in the image
 GIVEN_PREFIX = "source-"
+FACTS = "/usr/share/kemi-lab"  # in every image: what it says of itself
 
 Listen = Callable[[str], None]
 
@@ -56,6 +58,9 @@ class Built:
     size_bytes: int
     version: str
     packages: dict[str, str]
+    source: str = ""  # of Kamailio: tarball, checksum, patches
+    engines: tuple[str, ...] = ()  # that Kamailio has
+    failed: dict[str, str] = field(default_factory=dict)  # engines that could not be built -> why
 
 
 def base_tag(suite: str) -> str:
@@ -64,8 +69,9 @@ def base_tag(suite: str) -> str:
 
 
 def kamailio(release: str) -> Recipe:
-    """A release of versions.toml, from its suite's source package."""
+    """A release of versions.toml, from its suite's source package, with all of its engines."""
     facts = versions.load().kamailio[release]
+    line, patches = facts.line, facts.patches
     return Recipe(
         tag=f"{PROJECT}/kamailio:{release}",
         folder="kamailio",
@@ -75,37 +81,73 @@ def kamailio(release: str) -> Recipe:
             "SOURCE_PACKAGE": facts.source_package,
             "TARBALL": facts.tarball,
             "TARBALL_SHA256": facts.tarball_sha256,
-            "MODULES": " ".join(facts.modules),
+            **({"LINE_FROM": line.at_least, "LINE_BELOW": line.below} if line else {}),
+            **({"PATCHES": f"{patches.tarball} {patches.tarball_sha256} {patches.names}"} if patches else {}),
+            **_modules(facts.engines),
         },
     )
 
 
-def kamailio_from(source: Path) -> Recipe:
-    """Any source tree or tarball, built like the default release."""
+def kamailio_from(source: Path, suite: str = "") -> Recipe:
+    """Any source tree or tarball, built on a suite (that of the default release), with the engines that it has."""
     if not (source.is_file() and tarfile.is_tarfile(source)) and not (source / "src" / "Makefile.defs").is_file():
         remedy = "name an unpacked tree (with src/Makefile.defs) or a tarball of one"
         raise BadInputError(f"{source}: not a Kamailio source tree or tarball", remedy=remedy)
-    facts = versions.load().kamailio[versions.load().default_kamailio]
+    facts = versions.load()
+    known = list(dict.fromkeys(release.suite for release in facts.kamailio.values()))
+    suite = suite or known[0]
+    if suite not in known:
+        raise BadInputError(f"--kamailio-suite {suite}: no such suite here", remedy=f"there are: {', '.join(known)}")
+    own = "" if suite == known[0] else f"-{suite}"
     return Recipe(
-        tag=f"{PROJECT}/kamailio:{GIVEN_PREFIX}{_content_hash(source)[:12]}",
+        tag=f"{PROJECT}/kamailio:{GIVEN_PREFIX}{_content_hash(source)[:12]}{own}",
         folder="kamailio",
-        suite=facts.suite,
-        arguments={"SOURCE": "given", "MODULES": " ".join(facts.modules)},
+        suite=suite,
+        arguments={"SOURCE": "given", **_modules(engines_of(source, suite))},
         source=source,
     )
 
 
-def mysql(kamailio_recipe: Recipe) -> Recipe:
-    """MySQL with the schema of that Kamailio."""
-    line, facts = next(iter(versions.load().mysql.items()))
-    own = kamailio_recipe.tag.partition(":")[2]
-    suffix = "" if own == versions.load().default_kamailio else f"-{own}"
+def engines_of(source: Path, suite: str) -> list[str]:
+    """Engines whose modules a source tree or tarball has, of those that the suite can compile."""
+    if source.is_file():
+        with tarfile.open(source) as archive:
+            names = archive.getnames()
+        there = set(re.findall(r"^(?:[^/]+/)?src/modules/(\w+)", "\n".join(names), re.MULTILINE))
+    else:
+        there = {path.name for path in (source / "src" / "modules").iterdir()}
+    facts = versions.load()
+    return [
+        name
+        for name in facts.engines_on(suite)
+        if all(module in there for module in facts.engine[name].modules if not module.endswith("?"))
+    ]
+
+
+def _modules(engines: list[str]) -> dict[str, str]:
+    """What Kamailio's Dockerfile is told of modules: the common ones, and a row for each engine."""
+    facts = versions.load()
+    rows = [
+        f"{name}={','.join(facts.engine[name].modules)}={','.join(facts.engine[name].packages)}" for name in engines
+    ]
+    return {"MODULES": " ".join(facts.modules), "ENGINES": " ".join(rows)}
+
+
+def database(server: str) -> Recipe:
+    """A database server; by hand it has the schema of the default release."""
+    facts = versions.load().database[server]
+    schema = kamailio(versions.load().default_kamailio)
     return Recipe(
-        tag=f"{PROJECT}/mysql:{line}{suffix}",
-        folder="mysql",
+        tag=f"{PROJECT}/{server}:{facts.line}",
+        folder="database",
         suite=facts.suite,
-        arguments={"KAMAILIO_IMAGE": kamailio_recipe.tag, "PACKAGE": facts.package, "LINE": facts.line},
-        needs=(kamailio_recipe,),
+        arguments={
+            "KAMAILIO_IMAGE": schema.tag,
+            "FLAVOUR": server,
+            "PACKAGE": facts.package,
+            "LINE": facts.line,
+        },
+        needs=(schema,),
     )
 
 
@@ -124,10 +166,16 @@ def sipp() -> Recipe:
     )
 
 
-def all_recipes(kamailio_recipe: Recipe | None = None) -> tuple[Recipe, ...]:
-    """The three images of a testbed, in the order of building."""
-    first = kamailio_recipe or kamailio(versions.load().default_kamailio)
-    return (first, mysql(first), sipp())
+def by_hand() -> tuple[Recipe, ...]:
+    """The three images of the testbed as compose.yaml has it, in the order of building."""
+    facts = versions.load()
+    return (kamailio(facts.default_kamailio), database(next(iter(facts.database))), sipp())
+
+
+def everything() -> tuple[Recipe, ...]:
+    """All images of versions.toml, in the order of building."""
+    facts = versions.load()
+    return (*(kamailio(name) for name in facts.kamailio), *(database(name) for name in facts.database), sipp())
 
 
 class Workshop:
@@ -137,6 +185,16 @@ class Workshop:
         """`listen` hears every line of a build."""
         self.client = client
         self.listen = listen
+
+    def schema(self, built: Built) -> bytes:
+        """Kamailio's SQL files, as a tar archive with one folder, `mysql`."""
+        with process.undisturbed():
+            container = self.client.containers.create(built.id, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
+            try:
+                stream, _ = container.get_archive("/usr/share/kamailio/mysql")
+                return b"".join(stream)
+            finally:
+                container.remove(v=True)
 
     def current(self, recipe: Recipe) -> bool:
         """The image is there and made from what lies in the tree now."""
@@ -169,12 +227,19 @@ class Workshop:
         with process.undisturbed():
             container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
             try:
-                version = _read(container, "/usr/share/kemi-lab/version")
-                packages = _read(container, "/usr/share/kemi-lab/packages.tsv")
+                facts = _archive(container, FACTS)
             finally:
                 container.remove(v=True)
-        pairs = (line.split("\t") for line in packages.splitlines())
-        return Built(recipe.tag, str(image.id), int(image.attrs["Size"]), version.strip(), {p[0]: p[1] for p in pairs})
+        return Built(
+            tag=recipe.tag,
+            id=str(image.id),
+            size_bytes=int(image.attrs["Size"]),
+            version=facts["version"].strip(),
+            packages=_pairs(facts["packages.tsv"]),
+            source=facts.get("source", "").strip(),
+            engines=tuple(facts.get("engines", "").split()),
+            failed=_pairs(facts.get("failed", "")),
+        )
 
     def recipe_hash(self, recipe: Recipe) -> str:
         """Hash of all that goes into an image; '' when its base is not there, so that it is never current."""
@@ -201,7 +266,8 @@ class Workshop:
                 _pack(recipe.source, folder / "given" / "source.tar")
             arguments = {"BASE": recipe.base, **recipe.arguments}
             labels = {LABEL_PROJECT: PROJECT, LABEL_RECIPE: self.recipe_hash(recipe)}
-            process.run(
+            self._run_build(
+                recipe,
                 [
                     # The engine's own builder: another one would look for our base images in a registry.
                     *(
@@ -219,10 +285,21 @@ class Workshop:
                     *(part for name, value in labels.items() for part in ("--label", f"{name}={value}")),
                     str(folder),
                 ],
+            )
+
+    def _run_build(self, recipe: Recipe, command: list[str]) -> None:
+        try:
+            process.run(
+                command,
                 what=f"building image {recipe.tag}",
                 listen=self.listen,
                 remedy="the lines above name the failing step; is the package mirror reachable from containers?",
             )
+        except SetupError as error:
+            gone = re.search(r"kemi-lab: (not available: .*)", error.detail)
+            if gone:
+                raise UnavailableError(f"{recipe.tag}: {gone[1]}", detail=error.detail) from error
+            raise
 
     def _pull_base(self, suite: str) -> bool:
         """Debian's own image under our tag and label, if a registry answers."""
@@ -241,12 +318,21 @@ class Workshop:
         self.listen(f"bootstrapping {base_tag(suite)} from the machine's package mirror")
         with tempfile.TemporaryDirectory(prefix="kemi-lab-base-") as folder:
             archive = Path(folder) / f"{suite}.tar"
-            process.run(
-                [str(FOLDER / "base" / "bootstrap"), suite, str(archive)],
-                what=f"bootstrapping base image {suite}",
-                listen=self.listen,
-                remedy="on a machine that is not Debian's, LAB_DEBIAN_MIRROR names the mirror: see docs/setup.md",
-            )
+            try:
+                process.run(
+                    [str(FOLDER / "base" / "bootstrap"), suite, str(archive)],
+                    what=f"bootstrapping base image {suite}",
+                    listen=self.listen,
+                    remedy="on a machine that is not Debian's, LAB_DEBIAN_MIRROR names the mirror: see docs/setup.md",
+                )
+            except SetupError as error:
+                gone = re.search(r"^(E: .*(?:Release|404|Failed to fetch).*)$", error.detail, re.MULTILINE)
+                if gone:
+                    message = (
+                        f"{base_tag(suite)}: not available: the mirror does not serve the suite {suite}: {gone[1]}"
+                    )
+                    raise UnavailableError(message, detail=error.detail, remedy=error.remedy) from error
+                raise
             process.run(
                 [
                     *("docker", "import", "--change", f"LABEL {LABEL_PROJECT}={PROJECT}"),
@@ -256,11 +342,16 @@ class Workshop:
             )
 
 
-def _read(container: Container, path: str) -> str:
+def _archive(container: Container, path: str) -> dict[str, str]:
+    """Files of a folder in a container, by name."""
     stream, _ = container.get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-        file = archive.extractfile(archive.getmembers()[0])
-        return file.read().decode() if file else ""
+        files = {Path(member.name).name: archive.extractfile(member) for member in archive if member.isfile()}
+        return {name: file.read().decode() for name, file in files.items() if file}
+
+
+def _pairs(table: str) -> dict[str, str]:
+    return dict(line.split("\t", 1) for line in table.splitlines())
 
 
 def _pack(source: Path, target: Path) -> None:

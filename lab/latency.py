@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from lab.model import Leg, LegRule, Tally
+from lab.model import OTHER, LegRule, Tally
 
 MARKER = "request-route executed in: "
 DELIMITER = "|"
@@ -45,8 +45,9 @@ _ERROR = re.compile(rf"\d\(\d+\) (?:{'|'.join(ERROR_LEVELS)}): ")
 
 def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule, ...]) -> Tally:
     """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones."""
-    leg_of = {(rule.method, rule.cseq): rule.leg for rule in legs}
-    messages, usec_sum = Counter[Leg](), Counter[Leg]()
+    leg_of = {(rule.method, rule.cseq, rule.order): rule.leg for rule in legs}
+    on_purpose = purposes(legs)
+    messages, usec_sum = Counter[str](), Counter[str]()
     seen = _Seen(call_id_prefix)
     retransmissions = foreign = 0
     errors: list[str] = []
@@ -62,15 +63,18 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
         call_id, method, cseq = found["call_id"], found["method"], int(found["cseq"])
         if not call_id.startswith(call_id_prefix):
             foreign += 1
-        elif seen.before(call_id, cseq, method):
+            continue
+        order = seen.count(call_id, cseq, method)
+        if order > on_purpose.get((method, cseq), 1):
             retransmissions += 1
         else:
-            leg = leg_of.get((method, cseq), Leg.OTHER)
+            leg = leg_of.get((method, cseq, order), OTHER)
             messages[leg] += 1
             usec_sum[leg] += int(found["usec"])
+    names = leg_names(legs)
     return Tally(
-        messages={leg: messages[leg] for leg in Leg},
-        usec_sum={leg: usec_sum[leg] for leg in Leg},
+        messages={leg: messages[leg] for leg in names},
+        usec_sum={leg: usec_sum[leg] for leg in names},
         retransmissions=retransmissions,
         foreign=foreign,
         errors=tuple(errors),
@@ -78,26 +82,39 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
     )
 
 
+def leg_names(legs: tuple[LegRule, ...]) -> tuple[str, ...]:
+    """The legs that a scenario declares, and the one for all else."""
+    return (*dict.fromkeys(rule.leg for rule in legs), OTHER)
+
+
+def purposes(legs: tuple[LegRule, ...]) -> dict[tuple[str, int], int]:
+    """How often a scenario itself sends a method with a CSeq within one call."""
+    found: dict[tuple[str, int], int] = {}
+    for rule in legs:
+        kind = rule.method, rule.cseq
+        found[kind] = max(found.get(kind, 1), rule.order)
+    return found
+
+
 class _Seen:
-    """Which requests of a slice have come, in a byte each where its calls are numbered."""
+    """How often each request of a slice has come, in a byte each where its calls are numbered."""
 
     def __init__(self, prefix: str) -> None:
         self._from = len(prefix)
         self._numbered: dict[tuple[str, int], bytearray] = {}
-        self._others: set[tuple[str, int, str]] = set()
+        self._others = Counter[tuple[str, int, str]]()
 
-    def before(self, call_id: str, cseq: int, method: str) -> bool:
-        """Whether it has come before; from now on it has."""
+    def count(self, call_id: str, cseq: int, method: str) -> int:
+        """How often it has come, this time included (at most 255)."""
         number, kind = call_id[self._from :], (method, cseq)
         if not _PLAIN.fullmatch(number) or (kind not in self._numbered and len(self._numbered) == NUMBERED_KINDS):
-            known = (call_id, cseq, method) in self._others
-            self._others.add((call_id, cseq, method))
-            return known
+            self._others[call_id, cseq, method] += 1
+            return self._others[call_id, cseq, method]
         come, call = self._numbered.setdefault(kind, bytearray()), int(number)
         if call >= len(come):
             come.extend(bytes(call + 1 - len(come)))
-        known, come[call] = bool(come[call]), 1
-        return known
+        come[call] = min(come[call] + 1, 255)
+        return come[call]
 
 
 def is_error(line: str) -> bool:

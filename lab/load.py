@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 from lab.errors import TestbedError
-from lab.model import Plan, SippOutcome, SlicePlan
+from lab.model import Plan, Scenario, SippOutcome, SlicePlan
 from lab.override import VOLUME
 
 TARGET = "127.0.0.1:5060"
 LOCAL_PORT = 5070
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
+SPECIMEN_SECONDS = 300
 
 LOG_NAME = "kamailio.log"
 STATISTICS_NAME = "sipp.csv"
@@ -19,22 +20,28 @@ ERRORS_NAME = "sipp-errors.log"
 
 def command(plan: Plan, piece: SlicePlan) -> list[str]:
     """SIPp for one slice, writing its statistics and errors into the log volume."""
-    seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
     statistics, errors = files(piece)
+    seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
+    if plan.specimen:  # it goes on until it is over, in minutes rather than hours
+        seconds = SPECIMEN_SECONDS
+    traced = plan.specimen is not None and plan.specimen.trace_messages
     return [
-        *_sipp(plan.scenario.name, piece.call_id_prefix),
-        *(
-            "-inf",
-            "/scenarios/users.csv",
-            "-r",
-            str(piece.rate_per_s),
-            "-m",
-            str(piece.calls),
-            "-l",
-            str(call_limit(piece)),
-        ),
+        *_sipp(plan.scenario_of(piece.cell).file, piece.call_id_prefix),
+        *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
+        *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
+        *(("-trace_msg", "-message_file", f"{VOLUME}/{piece.cell}.messages.log") if traced else ()),
+        *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
+    ]
+
+
+def once(scenario: Scenario, calls: int, rate_per_s: int) -> list[str]:
+    """SIPp for what precedes the slices: so many calls, no statistics."""
+    seconds = calls / rate_per_s + GRACE_SECONDS
+    return [
+        *_sipp(scenario.file, "setup-"),
+        *("-inf", "/scenarios/users.csv", "-r", str(rate_per_s), "-m", str(calls), "-l", str(calls + 1)),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 
@@ -42,7 +49,7 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
 def probe(cell: str) -> list[str]:
     """SIPp for the engine proof: one OPTIONS, whose reply must carry the script's marker."""
     return [
-        *_sipp("probe", "probe-"),
+        *_sipp("probe.xml", "probe-"),
         *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", "5s", "-timeout_error"),
     ]
 
@@ -58,9 +65,9 @@ def marker(log: str) -> str:
     return found[1] if found else ""
 
 
-def call_limit(piece: SlicePlan) -> int:
-    """More than there are calls: SIPp silently sheds what would go beyond its limit."""
-    return piece.calls + 1
+def call_limit(plan: Plan, piece: SlicePlan) -> int:
+    """More than there are calls: SIPp silently sheds what would go beyond its limit. A specimen may have its own."""
+    return (plan.specimen and plan.specimen.call_limit) or piece.calls + 1
 
 
 def files(piece: SlicePlan) -> dict[str, str]:
@@ -68,7 +75,7 @@ def files(piece: SlicePlan) -> dict[str, str]:
     return {f"{piece.id}.{STATISTICS_NAME}": STATISTICS_NAME, f"{piece.id}.{ERRORS_NAME}": ERRORS_NAME}
 
 
-def outcome(piece: SlicePlan, statistics: Path, exit_code: int, said: str = "") -> SippOutcome:
+def outcome(statistics: Path, limit: int, exit_code: int, said: str = "") -> SippOutcome:
     """The last row of SIPp's statistics (`;` between fields), in which (C) columns are cumulative.
 
     Its elapsed times are cut to seconds; its points in time have a third part, in seconds and their fraction.
@@ -92,7 +99,7 @@ def outcome(piece: SlicePlan, statistics: Path, exit_code: int, said: str = "") 
         out_of_call=int(last["OutOfCallMsgs(C)"]),
         retransmissions=int(last["Retransmissions(C)"]),
         peak_calls=max(int(row["CurrentCall"]) for row in rows),
-        call_limit=call_limit(piece),
+        call_limit=limit,
         elapsed_msec=round((_seconds(last["CurrentTime"]) - _seconds(last["StartTime"])) * 1000),
         rate_per_s=float(last["CallRate(C)"]),
     )
@@ -104,10 +111,10 @@ def users(count: int, domain: str) -> str:
     return "SEQUENTIAL\n" + "".join(lines)
 
 
-def _sipp(scenario: str, call_id: str) -> list[str]:
+def _sipp(file: str, call_id: str) -> list[str]:
     return [
         *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(LOCAL_PORT), "-nostdin"),
-        *("-sf", f"/scenarios/{scenario}.xml", "-cid_str", f"{call_id}%u"),
+        *("-sf", f"/scenarios/{file}", "-cid_str", f"{call_id}%u"),
     ]
 
 

@@ -1,24 +1,18 @@
 """The whole domain as plain values: frozen, typed, importing nothing of lab.
 
 Words are the field's: a *cell* is what is compared (an engine on a Kamailio release), a *round* a fresh start of every
-cell, a *slice* one short SIPp run against one cell, a *leg* one of the two requests of a registration.
+cell, a *slice* one short SIPp run against one cell, a *leg* one of the requests of a call (of a registration: two).
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 NATIVE = "native"  # Kamailio's own language, the one engine without a KEMI module
 
 
-class Leg(StrEnum):
-    """A registration's two requests, which differ several times over and are never pooled."""
-
-    CHALLENGE = "challenge"
-    AUTHENTICATED = "authenticated"
-    OTHER = "other"
-
-
-MEASURED_LEGS = (Leg.CHALLENGE, Leg.AUTHENTICATED)
+# Legs differ several times over and are never pooled. Their names are the scenario's; this is what belongs to none.
+OTHER = "other"
 
 
 class Role(StrEnum):
@@ -35,11 +29,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LegRule:
-    """Which request of a scenario is which leg: by method and CSeq number."""
+    """Which request of a call is which leg: by method, CSeq number, and which one of those in a call it is."""
 
-    leg: Leg
+    leg: str
     method: str
     cseq: int
+    order: int = 1  # one that comes more often than the scenario says is a retransmission
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,22 @@ class Scenario:
 
     name: str
     legs: tuple[LegRule, ...]
+    whole: str = "registration"  # what all legs together are called
+    counters: dict[str, int] = field(default_factory=dict)  # by how much Kamailio's counters grow with each call
+    traffic: str = ""  # SIPp's file, where it is another scenario's
+    setup: str = ""  # scenario that every subscriber goes through before the slices
+    bindings: bool = True  # who went through it has a binding
+    log_bytes: int = 0  # what a call logs, where that is more than a latency line a leg
+
+    @property
+    def leg_names(self) -> tuple[str, ...]:
+        """Legs in the order of a call."""
+        return tuple(dict.fromkeys(rule.leg for rule in self.legs))
+
+    @property
+    def file(self) -> str:
+        """What SIPp is told to play."""
+        return self.traffic or f"{self.name}.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,19 @@ class Cell:
     engine: str
     kamailio: str
     routing: str = "parity"
+    database: str = "mysql"
+    scenario: str = "register"
+    baseline: str = ""  # name of the cell that it is compared with
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """An experiment that repeats another's conditions against this lab's own rules: shown as found, never a result."""
+
+    order: Literal["interleaved", "in turn"] = "interleaved"
+    log: Literal["file", "tee"] = "file"  # straight to a file, or in colour through a pipe to tee
+    call_limit: int | None = None  # SIPp's -l; None: never reached
+    trace_messages: bool = False  # SIPp's -trace_msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +134,39 @@ class Plan:
     experiment: str
     hash: str
     cells: tuple[Cell, ...]
-    baseline: str
+    aa_cell: str  # the first baseline once more
     rounds: tuple[RoundPlan, ...]
     repeats: int  # how often an invalid slice may be run again
     children: int
     subscribers: int
-    scenario: Scenario
+    scenarios: tuple[Scenario, ...]  # of the cells, and those that set them up
     limits: Limits
     inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
+    known_broken: dict[str, str] = field(default_factory=dict)  # cell -> what is known of it (images/versions.toml)
+    left_out: tuple[str, ...] = ()  # combinations that a release does not have
+    specimen: Specimen | None = None
+
+    def cell(self, name: str) -> Cell:
+        """A cell by its name."""
+        return next(cell for cell in self.cells if cell.name == name)
+
+    def scenario(self, name: str) -> Scenario:
+        """A scenario by its name."""
+        return next(scenario for scenario in self.scenarios if scenario.name == name)
+
+    def scenario_of(self, cell: str) -> Scenario:
+        """What a cell's slices are made of."""
+        return self.scenario(self.cell(cell).scenario)
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Kamailio's releases in it."""
+        return tuple(dict.fromkeys(cell.kamailio for cell in self.cells))
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Database servers in it."""
+        return tuple(dict.fromkeys(cell.database for cell in self.cells))
 
 
 # --- what was seen ------------------------------------------------------------------------------------------------
@@ -170,8 +219,8 @@ class SippOutcome:
 class Tally:
     """A slice's log, counted. `messages` has first transmissions per leg; `usec_sum` likewise."""
 
-    messages: dict[Leg, int]
-    usec_sum: dict[Leg, int]
+    messages: dict[str, int]
+    usec_sum: dict[str, int]
     retransmissions: int
     foreign: int  # latency lines whose Call-ID is of another slice
     errors: tuple[str, ...]  # ERROR, CRITICAL, ALERT, BUG lines

@@ -4,6 +4,7 @@ It lies in the run's folder, so that anyone can raise that very testbed again:
 docker compose -f compose.yaml -f results/<run>/evidence/testbed/override.yaml up
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lab.model import Cell, Plan, Role
 
 BASE = "compose.yaml"
 VOLUME = "/var/log/kemi-lab"  # where compose.yaml mounts the log volume
+DEFAULT_SERVER = "mysql"  # whose socket compose.yaml gives to Kamailio
 FRESH = "LAB_FRESH_DATABASES"  # set while the driver has made a database for every cell
 
 
@@ -23,8 +25,8 @@ FRESH = "LAB_FRESH_DATABASES"  # set while the driver has made a database for ev
 class Images:
     """Image ids (sha256:...) of the three roles."""
 
-    kamailio: str
-    mysql: str
+    kamailio: Mapping[str, str]  # by release
+    database: Mapping[str, str]  # by server
     sipp: str
 
 
@@ -44,8 +46,8 @@ _Dumper.add_representer(_Replace, lambda dumper, value: dumper.represent_mapping
 _Dumper.add_representer(_ReplaceList, lambda dumper, value: dumper.represent_sequence("!override", value))
 
 
-def _after_mysql() -> _Replace:
-    return _Replace({"mysql": {"condition": "service_started"}})
+def _after(server: str) -> _Replace:
+    return _Replace({server: {"condition": "service_started"}})
 
 
 def kamailio_of(cell: str) -> str:
@@ -68,23 +70,18 @@ def log_of(cell: str) -> str:
     return f"{VOLUME}/{cell}.log"
 
 
-def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
-    """The override. `folder` holds etc/<routing>/ and scenarios/, as they are mounted."""
-    silent = {"disable": True}  # nothing polls while we measure
+def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration: str) -> dict[str, Any]:
+    """The override. `folder` holds etc/ and scenarios/, as they are mounted; `configuration` is a file in etc/."""
     services: dict[str, Any] = {
-        "mysql": {
-            "image": images.mysql,
-            "cpuset": layout.text(Role.MYSQL),
-            "ports": ["127.0.0.1::3306"],
-            "healthcheck": silent,
-        },
+        **{server: _database(server, layout, images) for server in plan.databases},
         "log-holder": {"image": images.sipp, "cpuset": layout.text(Role.SIPP), "profiles": _ReplaceList()},
-        # Nor do they wait for MySQL's health, which nothing checks here: `up` would end in an error.
-        "kamailio": {"scale": 0, "depends_on": _after_mysql()},
+        # Nor do they wait for the database's health, which nothing checks here: `up` would end in an error.
+        "kamailio": {"scale": 0, "depends_on": _after(plan.databases[0])},
         "sipp": {"scale": 0},
     }
     for cell in plan.cells:
-        services[kamailio_of(cell.name)] = _kamailio(cell, plan, layout, images, folder)
+        services[kamailio_of(cell.name)] = _kamailio(cell, plan, layout, images.kamailio[cell.kamailio], folder)
+        services[kamailio_of(cell.name)]["environment"]["LAB_CONFIGURATION"] = configuration
         services[sipp_of(cell.name)] = {
             "extends": {"file": BASE, "service": "sipp"},
             "image": images.sipp,
@@ -103,13 +100,27 @@ def text(override: dict[str, Any]) -> str:
     return yaml.dump(override, Dumper=_Dumper, sort_keys=False)
 
 
-def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
+def _database(server: str, layout: Layout, images: Images) -> dict[str, Any]:
+    return {
+        "image": images.database[server],
+        "cpuset": layout.text(Role.MYSQL),
+        "ports": ["127.0.0.1::3306"],
+        "healthcheck": {"disable": True},  # nothing polls while we measure
+        "profiles": _ReplaceList(),
+    }
+
+
+def _kamailio(cell: Cell, plan: Plan, layout: Layout, image: str, folder: str) -> dict[str, Any]:
+    tee = plan.specimen is not None and plan.specimen.log == "tee"
+    volumes = [_mount(f"{folder}/etc", "/etc/kamailio")]
+    if cell.database != DEFAULT_SERVER:
+        volumes.append({"type": "volume", "source": f"{cell.database}-socket", "target": "/run/mysqld"})
     return {
         "extends": {"file": BASE, "service": "kamailio"},
-        "image": images.kamailio,
+        "image": image,
         "cpuset": layout.text(Role.KAMAILIO),
         "healthcheck": {"disable": True},
-        "depends_on": _after_mysql(),
+        "depends_on": _after(cell.database),
         "environment": {
             "LAB_ENGINE": cell.engine,
             "LAB_CHILDREN": str(plan.children),
@@ -117,8 +128,9 @@ def _kamailio(cell: Cell, plan: Plan, layout: Layout, images: Images, folder: st
             "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
             "LAB_ROUTING": routing_folder(cell.routing),
             "LAB_LOG": log_of(cell.name),
+            **({"LAB_TEE": "1"} if tee else {}),
         },
-        "volumes": [_mount(f"{folder}/etc/{routing_folder(cell.routing)}", "/etc/kamailio")],
+        "volumes": volumes,
     }
 
 

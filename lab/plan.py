@@ -1,66 +1,86 @@
 """Experiment -> cells -> seeded rounds of interleaved slices. Pure: the same file gives the same plan and hash."""
 
 import hashlib
+import itertools
 import json
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lab.errors import BadInputError
 from lab.experiment import Experiment
-from lab.model import MEASURED_LEGS, Cell, Leg, LegRule, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import OTHER, Cell, LegRule, Plan, RoundPlan, Scenario, SlicePlan
 
 AA_SUFFIX = "-aa"
-CALL_LOG_BYTES = 2 * 128  # a latency line for each leg
+REQUEST_LOG_BYTES = 128  # a latency line
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
+# What a list of makes cells of, in the order in which their names have it: key of the experiment -> field of a cell.
+FACTORS = ("routing", "kamailio", "database", "scenario")
 
 
-def make(  # noqa: PLR0913
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a Kamailio release has: its engines, and what is known of those that cannot do the work."""
+
+    engines: Sequence[str]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+def make(
     experiment: Experiment,
     *,
-    engines: Sequence[str],
-    kamailio: str,
-    scenario: Scenario,
+    releases: Mapping[str, Release],
+    scenarios: Mapping[str, Scenario],
     children: int,
     inputs: Mapping[str, str],
 ) -> Plan:
     """Fix everything that will happen.
 
-    `engines` are those that the Kamailio release has; `children` the workers of each Kamailio, already decided;
-    `inputs` has hashes of scripts, configuration and traffic, which decide what happens as much as the file does.
-    Raises BadInputError where the file asks for what is not there.
+    `releases` are those of the experiment, by name; `scenarios` likewise, with those that set others up; `children` the
+    workers of each Kamailio, already decided; `inputs` has hashes of scripts, configuration and traffic, which decide
+    what happens as much as the file does. Raises BadInputError where the file asks for what is not there.
     """
     keys = experiment.keys
+    everything = list(_cells(experiment, releases, scenarios))
+    cells = [cell for cell in everything if cell.engine in releases[cell.kamailio].engines]
     for engine in keys.engines:
-        if engine not in engines:
-            problem = f"no engine {engine!r} on Kamailio {kamailio}"
-            raise experiment.fault("engines", problem, f"there are: {', '.join(engines)}")
-    cells = _cells(experiment, kamailio)
-    names = [cell.name for cell in cells]
-    if keys.baseline not in names:
-        raise experiment.fault(
-            "baseline", f"{keys.baseline!r} is no cell of this experiment", f"cells: {', '.join(names)}"
-        )
-    baseline = cells[names.index(keys.baseline)]
-    cells = (*cells, replace(baseline, name=baseline.name + AA_SUFFIX))
+        if engine not in {cell.engine for cell in cells}:
+            problem = f"no engine {engine!r} on Kamailio {', '.join(releases)}"
+            known = dict.fromkeys(name for release in releases.values() for name in release.engines)
+            raise experiment.fault("engines", problem, f"there are: {', '.join(known)}")
+    cells = [replace(cell, baseline=_baseline(experiment, cell, cells)) for cell in cells]
+    first = next(cell for cell in cells if cell.name == cell.baseline)
+    cells.append(replace(first, name=first.name + AA_SUFFIX))
     _check_names(experiment, [cell.name for cell in cells])
     calls = max(1, round(keys.rate_per_s * keys.slice_seconds))
     order = random.Random(keys.seed)  # noqa: S311  (an order of slices, no secret)
     draft = Plan(
         experiment=keys.name,
         hash="",
-        cells=cells,
-        baseline=keys.baseline,
+        cells=tuple(cells),
+        aa_cell=cells[-1].name,
         rounds=tuple(_round(number, cells, experiment, calls, order) for number in range(1, keys.rounds + 1)),
         repeats=keys.repeats,
         children=children,
         subscribers=keys.subscribers,
-        scenario=scenario,
+        scenarios=tuple(scenarios.values()),
         limits=experiment.limits,
         inputs=dict(inputs),
+        known_broken={
+            cell.name: releases[cell.kamailio].broken[cell.engine]
+            for cell in cells
+            if cell.engine in releases[cell.kamailio].broken
+        },
+        left_out=tuple(
+            f"{cell.name}: Kamailio {cell.kamailio} has no engine {cell.engine}"
+            for cell in everything
+            if cell.engine not in releases[cell.kamailio].engines
+        ),
+        specimen=experiment.specimen,
     )
     _check_log(experiment, draft)
     digest = hashlib.sha256(json.dumps(asdict(draft), sort_keys=True).encode()).hexdigest()
@@ -72,30 +92,66 @@ def again(plan: SlicePlan, position: int) -> SlicePlan:
     return replace(plan, position=position, attempt=plan.attempt + 1)
 
 
+def without(plan: Plan, missing: Mapping[str, str]) -> Plan:
+    """The same plan without some cells, for reasons that were not known when it was made.
+
+    What is compared with a cell that is missing goes with it; nothing may be left of the plan.
+    """
+    gone = dict(missing)
+    for cell in plan.cells:
+        if cell.baseline in gone and cell.name not in gone:
+            gone[cell.name] = f"{cell.baseline}, which it is compared with, is left out"
+    if plan.aa_cell.removesuffix(AA_SUFFIX) in gone:
+        gone.setdefault(plan.aa_cell, gone[plan.aa_cell.removesuffix(AA_SUFFIX)])
+
+    def rest(planned: RoundPlan) -> RoundPlan:
+        return replace(planned, slices=tuple(piece for piece in planned.slices if piece.cell not in gone))
+
+    return replace(
+        plan,
+        cells=tuple(cell for cell in plan.cells if cell.name not in gone),
+        rounds=tuple(map(rest, plan.rounds)),
+        left_out=(*plan.left_out, *(f"{name}: {reason}" for name, reason in gone.items())),
+    )
+
+
 def log_bytes(plan: Plan) -> int:
     """What Kamailio will write of a whole run at the most, every slice repeated as often as may be."""
-    calls = sum(piece.calls for planned in plan.rounds for piece in planned.slices)
-    return calls * (1 + plan.repeats) * CALL_LOG_BYTES
+    logged = {
+        cell.name: scenario.log_bytes or len(scenario.legs) * REQUEST_LOG_BYTES
+        for cell in plan.cells
+        for scenario in [plan.scenario(cell.scenario)]
+    }
+    written = sum(piece.calls * logged[piece.cell] for planned in plan.rounds for piece in planned.slices)
+    return written * (1 + plan.repeats)
 
 
 def read_scenario(path: Path) -> Scenario:
-    """A SIPp scenario's declaration: `<name>.toml` beside `<name>.xml`.
+    """A scenario's declaration, `<name>.toml` beside `<name>.xml`; docs/scenarios.md explains its keys.
 
     It says which request is which leg:  [legs]  challenge = { method = "REGISTER", cseq = 1 }
     """
     sidecar = path.with_suffix(".toml")
     try:
-        raw = tomllib.loads(sidecar.read_text(encoding="utf-8"))
-        legs = tuple(LegRule(Leg(name), str(rule["method"]), int(rule["cseq"])) for name, rule in raw["legs"].items())
+        raw: dict[str, Any] = tomllib.loads(sidecar.read_text(encoding="utf-8"))
+        legs = tuple(
+            LegRule(name, str(rule["method"]), int(rule["cseq"]), int(rule.get("order", 1)))
+            for name, rule in raw.pop("legs").items()
+        )
+        counters = {str(name): int(value) for name, value in raw.pop("counters", {}).items()}
+        words = {name: str(raw.pop(name)) for name in ("whole", "traffic", "setup") if name in raw}
+        bindings, log_bytes = bool(raw.pop("bindings", True)), int(raw.pop("log_bytes", 0))
     except FileNotFoundError as error:
-        remedy = "write it: [legs] with challenge and authenticated = { method = ..., cseq = ... }"
+        remedy = "write it: [legs] with a name = { method = ..., cseq = ... } for each request of a call"
         raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
     except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/experiments.md") from error
-    absent = [leg.value for leg in MEASURED_LEGS if leg not in {rule.leg for rule in legs}]
-    if absent:
-        raise BadInputError(f"{sidecar}: [legs] lacks {', '.join(absent)}", remedy="see docs/experiments.md")
-    return Scenario(path.stem, legs)
+        raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/scenarios.md") from error
+    if raw:
+        raise BadInputError(f"{sidecar}: {next(iter(raw))}: unknown key", remedy="see docs/scenarios.md")
+    if not legs or OTHER in {rule.leg for rule in legs}:
+        problem = f"[legs] has {'a leg of the name ' + repr(OTHER) if legs else 'no leg'}"
+        raise BadInputError(f"{sidecar}: {problem}", remedy="see docs/scenarios.md")
+    return Scenario(path.stem, legs, counters=counters, bindings=bindings, log_bytes=log_bytes, **words)
 
 
 def _check_log(experiment: Experiment, plan: Plan) -> None:
@@ -106,18 +162,31 @@ def _check_log(experiment: Experiment, plan: Plan) -> None:
         raise experiment.fault("slices", problem, "fewer or shorter slices a round, and more rounds instead")
 
 
-def _cells(experiment: Experiment, kamailio: str) -> tuple[Cell, ...]:
-    routings = experiment.routings
-    return tuple(
-        Cell(
-            name=engine if len(routings) == 1 else f"{engine}-{Path(routing).name}",
-            engine=engine,
-            kamailio=kamailio,
-            routing=routing,
-        )
-        for routing in routings
-        for engine in experiment.keys.engines
-    )
+def _cells(
+    experiment: Experiment, releases: Mapping[str, Release], scenarios: Mapping[str, Scenario]
+) -> Iterator[Cell]:
+    """Every engine with every value of every factor. A name has those that are not the same for all."""
+    values = {**{name: experiment.factor(name) for name in FACTORS}, "kamailio": tuple(releases)}
+    for chosen in itertools.product(*values.values()):
+        factors = dict(zip(values, chosen, strict=True))
+        shown = [Path(factors[name]).name for name, all_ in values.items() if len(all_) > 1]
+        scenario = scenarios[factors["scenario"]].name
+        for engine in experiment.keys.engines:
+            yield Cell("-".join((engine, *shown)), engine, **{**factors, "scenario": scenario})
+
+
+def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:
+    """The cell that the file names; or, where it names an engine, that one with the same factors otherwise."""
+    wanted = experiment.keys.baseline
+    names = [other.name for other in cells]
+    if wanted in names:
+        return wanted
+    for other in cells:
+        if replace(cell, name="", engine=wanted) == replace(other, name=""):
+            return other.name
+    engines = list(dict.fromkeys(other.engine for other in cells))
+    remedy = f"cells: {', '.join(names)}; or an engine that every group of cells has: {', '.join(engines)}"
+    raise experiment.fault("baseline", f"{wanted!r} is no cell of this experiment", remedy)
 
 
 def _check_names(experiment: Experiment, names: Sequence[str]) -> None:
@@ -125,25 +194,28 @@ def _check_names(experiment: Experiment, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         raise experiment.fault("engines", f"cells are not distinct: {', '.join(names)}")
     for name in names:
-        if not re.fullmatch(r"[a-z0-9-]+", name):
-            remedy = "where routing is a list, call its folders by small letters, digits and '-'"
+        if not re.fullmatch(r"[a-z0-9.-]+", name):
+            remedy = "where routing is a list, call its folders by small letters, digits, '-' and '.'"
             raise experiment.fault("routing", f"no cell can be called {name!r}", remedy)
 
 
-def _round(number: int, cells: tuple[Cell, ...], experiment: Experiment, calls: int, order: random.Random) -> RoundPlan:
+def _round(number: int, cells: Sequence[Cell], experiment: Experiment, calls: int, order: random.Random) -> RoundPlan:
     """Blocks in which every cell has one slice, in random order: neighbours in time are what is compared."""
     keys = experiment.keys
-    slices: list[SlicePlan] = []
-    for block in range(keys.warmup_slices + keys.slices):
-        for cell in order.sample(cells, len(cells)):
-            slices.append(
-                SlicePlan(
-                    round=number,
-                    position=len(slices) + 1,
-                    cell=cell.name,
-                    warmup=block < keys.warmup_slices,
-                    calls=calls,
-                    rate_per_s=keys.rate_per_s,
-                )
-            )
+    blocks = [
+        (block, cell) for block in range(keys.warmup_slices + keys.slices) for cell in order.sample(cells, len(cells))
+    ]
+    if experiment.specimen and experiment.specimen.order == "in turn":
+        blocks.sort(key=lambda piece: cells.index(piece[1]))
+    slices = (
+        SlicePlan(
+            round=number,
+            position=position,
+            cell=cell.name,
+            warmup=block < keys.warmup_slices,
+            calls=calls,
+            rate_per_s=keys.rate_per_s,
+        )
+        for position, (block, cell) in enumerate(blocks, start=1)
+    )
     return RoundPlan(number, tuple(slices))

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lab.model import MEASURED_LEGS, Plan, SlicePlan, SliceRecord
+from lab.model import OTHER, Plan, SlicePlan, SliceRecord
 
 QUIET_SECONDS = 10  # between two lines where no bar can be drawn
 # Time against planned load, before any was seen: what is usual, and how many seconds of load outweigh it.
@@ -104,7 +104,7 @@ def _means(record: SliceRecord) -> str:
     tally = record.tally
     parts = [
         f"{leg} {tally.usec_sum[leg] / tally.messages[leg]:.0f} usec"
-        for leg in MEASURED_LEGS
-        if tally.messages.get(leg)
+        for leg in tally.messages
+        if leg != OTHER and tally.messages[leg]
     ]
     return ", ".join(parts) or "no latency line"

@@ -7,13 +7,15 @@ answers nothing and looks fast: so both the loaded configuration and a live repl
 import re
 from dataclasses import dataclass
 
+from lab import preprocess
 from lab.errors import TestbedError
 from lab.model import NATIVE
 from lab.sampling import parse_processes, sections
 
 # Runs inside Kamailio's container. Kamailio itself prints the configuration, with the arguments of the very process
 # that runs: includes are in it and what is switched off is not. (It reports a parse error at the end of the file all
-# the same, hence the `|| true`; and it does not flush what it prints, hence stdbuf.)
+# the same, hence the `|| true`; and it does not flush what it prints, hence stdbuf.) Releases before 5.6 cannot: of
+# those the files are taken, and lab.preprocess says what counts in them.
 SCRIPT = """
 set -e
 echo '== modules'; timeout 10 kamcmd core.modules
@@ -22,14 +24,35 @@ echo '== arguments'; tr '\\0' '\\n' </proc/1/cmdline
 echo '== configuration'
 xargs -0 -a /proc/1/cmdline sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true
 echo
+echo '== files'
+for file in /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg; do
+  if [ -f "$file" ]; then echo "=== $file"; cat "$file"; echo; fi
+done
 echo '== allowed'; grep -H Cpus_allowed_list /proc/[0-9]*/status || true
 echo '== end'
 """
 
-# What Kamailio calls an engine (cfgengine), the module that brings it, and what names its script. A row an engine.
+
+@dataclass(frozen=True, slots=True)
+class Kemi:
+    """How Kamailio calls an engine (cfgengine), and the module that brings it."""
+
+    word: str
+    module: str
+    folder: str = ""  # part of the module's path that tells it from another of the same name
+
+
+# What names the engine's script, in any of the modules.
+_SCRIPT_PARAMETERS = "load|script_name"
 _KEMI = {
-    "lua": ("lua", "app_lua", "load"),
-    "python3": ("python", "app_python3", "load"),
+    "luajit": Kemi("lua", "app_lua", "/luajit/"),
+    "lua": Kemi("lua", "app_lua"),
+    "python": Kemi("python", "app_python"),
+    "python3": Kemi("python", "app_python3"),
+    "python3s": Kemi("python", "app_python3s"),
+    "jsdt": Kemi("jsdt", "app_jsdt"),
+    "ruby": Kemi("ruby", "app_ruby"),
+    "sqlang": Kemi("sqlang", "app_sqlang"),
 }
 
 
@@ -46,8 +69,11 @@ class Word:
 
 def parse(text: str) -> Word:
     """Output of SCRIPT -> what Kamailio says. A missing section is an error."""
-    parts = sections(text, {"modules", "processes", "arguments", "configuration", "allowed"})
-    configuration = re.sub(r"#.*", "", parts["configuration"])
+    parts = sections(text, {"modules", "processes", "arguments", "configuration", "files", "allowed"})
+    configuration = parts["configuration"]
+    if "loadmodule" not in configuration:
+        configuration = _evaluated(parts["files"], parts["arguments"].splitlines())
+    configuration = re.sub(r"#.*", "", configuration)
     if "loadmodule" not in configuration:
         raise TestbedError("Kamailio does not print its configuration", detail=text[-2000:])
     engine, script = _engine(configuration, set(parts["modules"].split()), parts["arguments"])
@@ -62,12 +88,22 @@ def parse(text: str) -> Word:
     )
 
 
+def _evaluated(files: str, arguments: list[str]) -> str:
+    pieces = re.split(r"^=== (\S+)\n", files, flags=re.MULTILINE)[1:]
+    main = arguments[arguments.index("-f") + 1] if "-f" in arguments else "/etc/kamailio/kamailio.cfg"
+    return preprocess.evaluate(dict(zip(pieces[::2], pieces[1::2], strict=True)), main, arguments)
+
+
 def _engine(configuration: str, modules: set[str], arguments: str) -> tuple[str, str]:
+    """The engine that Kamailio has chosen, and the script that its module was given."""
     named = re.search(r'^\s*cfgengine\s*=?\s*"?(\w+)"?', configuration, re.MULTILINE)
     word = named[1] if named else NATIVE
-    for engine, (name, module, parameter) in _KEMI.items():
-        if word == name and module in modules:
-            script = re.search(rf'modparam\(\s*"{module}"\s*,\s*"{parameter}"\s*,\s*([^)\s]+)\s*\)', configuration)
+    loaded = re.findall(r'^\s*loadmodule\s*\(?\s*"?([^"\s)]+)', configuration, re.MULTILINE)
+    paths = {path.rpartition("/")[2].removesuffix(".so"): path for path in loaded}
+    for engine, kemi in _KEMI.items():
+        if word == kemi.word and kemi.module in modules and kemi.folder in paths.get(kemi.module, ""):
+            pattern = rf'modparam\(\s*"{kemi.module}"\s*,\s*"(?:{_SCRIPT_PARAMETERS})"\s*,\s*([^)\s]+)\s*\)'
+            script = re.search(pattern, configuration)
             return engine, _resolve(script[1], arguments) if script else ""
     return word, ""
 

@@ -19,13 +19,38 @@ import docker
 from lab import claims, host, images, load, override, process, store
 from lab import plan as planning
 from lab.cores import Layout
-from lab.database import DOMAIN
+from lab.database import DOMAIN, template_of
+from lab.errors import UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role
 from lab.session import Judges, Reporter, Session
 from lab.testbed import Testbed
 
 PROBE = images.FOLDER / "sipp" / "scenarios" / "probe.xml"
+COMMON = images.FOLDER / "kamailio" / "etc" / "kamailio.cfg"
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """All images of a run, and the releases that cannot be had."""
+
+    kamailio: Mapping[str, Built]  # by release
+    unavailable: Mapping[str, str]  # release -> why
+    database: Mapping[str, Built]  # by server
+    sipp: Built
+    schemas: Mapping[str, bytes]  # release -> its SQL files, as a tar archive
+
+    def missing(self, plan: Plan) -> dict[str, str]:
+        """Cells of a plan for which there is no image, or no engine in it: why."""
+        missing: dict[str, str] = {}
+        for cell in plan.cells:
+            built = self.kamailio.get(cell.kamailio)
+            if not built:
+                missing[cell.name] = self.unavailable[cell.kamailio]
+            elif cell.engine not in built.engines:
+                why = built.failed.get(cell.engine, "its source has none")
+                missing[cell.name] = f"{built.tag} has no engine {cell.engine}: {why}"
+        return missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +60,10 @@ class Specification:
     plan: Plan
     experiment: str  # the file's text, kept as evidence
     layout: Layout
-    make_images: Callable[[Listen], Mapping[str, Built]]  # by role: kamailio, mysql, sipp
-    configuration: Path  # the common kamailio.cfg
+    make_images: Callable[[Listen], Images]
+    configuration: Path  # the common configuration of Kamailio
     routings: Mapping[str, Path]  # routing as the experiment names it -> folder of its scripts
-    scenario: Path  # the SIPp file; its declaration lies beside it
+    traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
 
 
 def run(
@@ -54,14 +79,25 @@ def run(
     host.require_disk(results, planning.log_bytes(plan))
     with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
         built = specification.make_images(reporter.detail)
+        plan = planning.without(plan, built.missing(plan))
+        if plan.aa_cell not in {cell.name for cell in plan.cells}:
+            message = "what this experiment compares with cannot be had"
+            raise UnavailableError(message, detail="\n".join(plan.left_out))
+        for left_out in plan.left_out:
+            reporter.note(f"left out: {left_out}")
         facts = host.facts(client)  # before we are pinned ourselves
         folder = store.Run.create(results, plan.experiment)
         with _sealed(folder), _pinned(specification.layout):
-            bed = _prepare(specification, facts, built, client, folder)
-            reporter.stage("starting MySQL")
-            with bed.up() as (database, holder):
-                database.add_subscribers(plan.subscribers)
-                session = Session(plan, specification.layout, folder, bed, database, holder, judges, reporter)
+            store.dump(facts, folder.evidence / "host.json")
+            bed = _prepare(specification, plan, built, client, folder)
+            reporter.stage("starting the database")
+            with bed.up() as (databases, holder):
+                for server, database in databases.items():
+                    releases = {cell.kamailio for cell in plan.cells if cell.database == server}
+                    for release in sorted(releases):
+                        bed.load_schema(server, release, built.schemas[release])
+                        database.add_subscribers(template_of(release), plan.subscribers)
+                session = Session(plan, specification.layout, folder, bed, databases, holder, judges, reporter)
                 for number in plan.rounds:
                     session.round(number)
     return folder.folder
@@ -83,31 +119,41 @@ def _sealed(folder: store.Run) -> Iterator[None]:
 
 
 def _prepare(
-    specification: Specification,
-    facts: host.Facts,
-    built: Mapping[str, Built],
-    client: docker.DockerClient,
-    folder: store.Run,
+    specification: Specification, plan: Plan, built: Images, client: docker.DockerClient, folder: store.Run
 ) -> Testbed:
     """Write down all that is known before the first container starts."""
-    evidence, plan = folder.evidence, specification.plan
+    evidence = folder.evidence
     store.write_atomically(evidence / "experiment.toml", specification.experiment.encode())
     store.dump(plan, evidence / "plan.json")
-    store.dump(facts, evidence / "host.json")
-    store.dump(dict(built), evidence / "images.json")
+    store.dump(
+        {
+            "kamailio": dict(built.kamailio),
+            "database": dict(built.database),
+            "sipp": built.sipp,
+            "unavailable": dict(built.unavailable),
+        },
+        evidence / "images.json",
+    )
     bed_folder = evidence / "testbed"
+    configuration = bed_folder / "etc"  # becomes /etc/kamailio
+    configuration.mkdir(parents=True)
+    # A configuration may include ours.
+    for source in (COMMON, specification.configuration):
+        shutil.copyfile(source, configuration / source.name)
     for routing, scripts in specification.routings.items():
-        name = override.routing_folder(routing)
-        mounted = bed_folder / "etc" / name  # becomes /etc/kamailio
-        store.copy_readable(scripts, mounted / name)
-        shutil.copyfile(specification.configuration, mounted / "kamailio.cfg")
+        store.copy_readable(scripts, configuration / override.routing_folder(routing))
     scenarios = bed_folder / "scenarios"
-    scenarios.mkdir(parents=True)
-    for source in (specification.scenario, specification.scenario.with_suffix(".toml"), PROBE):
+    scenarios.mkdir()
+    for source in (*specification.traffic, PROBE):
         shutil.copyfile(source, scenarios / source.name)
     (scenarios / "users.csv").write_text(load.users(plan.subscribers, DOMAIN), encoding="ascii")
     bed = Testbed(client, folder.id, plan, specification.layout, bed_folder)
-    bed.write(override.Images(built["kamailio"].id, built["mysql"].id, built["sipp"].id))
+    images_ = override.Images(
+        kamailio={release: one.id for release, one in built.kamailio.items()},
+        database={server: one.id for server, one in built.database.items()},
+        sipp=built.sipp.id,
+    )
+    bed.write(images_, specification.configuration.name)
     return bed
 
 

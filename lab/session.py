@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from typing import Protocol
 from lab import latency, load, override, proof, store
 from lab import plan as planning
 from lab.cores import Layout, format_list
-from lab.database import Database, name_of
+from lab.database import Database, name_of, template_of
 from lab.errors import TestbedError
 from lab.execution import ask
-from lab.model import Limits, Plan, Role, RoundPlan, SlicePlan, SliceRecord, StartRecord
+from lab.model import Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.station import Holder, Station
 from lab.testbed import Testbed
 
@@ -43,7 +43,7 @@ class Reporter(Protocol):
 class Judges:
     """Who says whether a slice, or a start, is what it should be: reasons, none meaning valid."""
 
-    slice: Callable[[SliceRecord, Limits], tuple[str, ...]]
+    slice: Callable[[SliceRecord, Limits, Scenario], tuple[str, ...]]
     start: Callable[[StartRecord], tuple[str, ...]]
 
 
@@ -55,7 +55,7 @@ class Session:
     layout: Layout
     run: store.Run
     bed: Testbed
-    database: Database
+    databases: Mapping[str, Database]  # by server
     holder: Holder
     judges: Judges
     reporter: Reporter
@@ -65,7 +65,7 @@ class Session:
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
         begun = time.monotonic()
         for cell in self.plan.cells:
-            self.database.renew(name_of(cell.name))
+            self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
             try:
                 starts = self._prove(planned.number, stations, begun)
@@ -121,27 +121,47 @@ class Session:
             cpus_allowed={
                 Role.KAMAILIO.value: " ".join(sorted(set(word.allowed.values()))),
                 Role.SIPP.value: station.allowed_sipp(),
-                Role.MYSQL.value: self.bed.allowed("mysql"),
+                Role.MYSQL.value: self.bed.allowed(cell.database),
                 Role.DRIVER.value: format_list(tuple(os.sched_getaffinity(0))),
             },
         )
-        start = replace(start, reasons=self.judges.start(start))
+        start = replace(start, reasons=(*self.judges.start(start), *self._rehearse(station)))
         with self.run.part("starts", start_id) as folder:
             (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
             (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
             store.write_atomically(folder / "inspect.json", station.inspect())
-            self._first_log(station, folder)
+            self._first_log(station, folder, 0 if start.reasons else self._rehearsed(cell.name))
             start = replace(start, start_seconds=time.monotonic() - begun)
             store.dump(start, folder / "start.json")
         return start
 
-    def _first_log(self, station: Station, folder: Path) -> None:
-        """The log before the first slice, with the probe's line: it is written after the reply has left."""
+    def _rehearse(self, station: Station) -> tuple[str, ...]:
+        """What the slices stand on, and one call of theirs: an engine that cannot do it is told before it is timed."""
+        scenario = self.plan.scenario_of(station.cell.name)
+        rate = self.plan.rounds[0].slices[0].rate_per_s
+        if scenario.setup:
+            setup = self.plan.scenario(scenario.setup)
+            said = station.rehearse(setup, self.plan.subscribers, rate)
+            if said:
+                return (f"set-up by {setup.name}: {said}",)
+        if self.plan.specimen:
+            return ()
+        said = station.rehearse(scenario, 1, rate)
+        return (f"rehearsal of {scenario.name}: {said}",) if said else ()
+
+    def _rehearsed(self, cell: str) -> int:
+        """Requests before the first slice: the probe, each subscriber's set-up, one call."""
+        scenario = self.plan.scenario_of(cell)
+        setup = len(self.plan.scenario(scenario.setup).legs) * self.plan.subscribers if scenario.setup else 0
+        return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))
+
+    def _first_log(self, station: Station, folder: Path, requests: int) -> None:
+        """The log before the first slice, with the lines of so many requests: each comes after its reply has left."""
         log = override.log_of(station.cell.name)
         size = 0
         for _ in range(PATIENCE):
             size = self.holder.fetch(log, 0, [], folder)
-            if latency.MARKER.encode() in (folder / load.LOG_NAME).read_bytes():
+            if (folder / load.LOG_NAME).read_bytes().count(latency.MARKER.encode()) >= requests:
                 break
         station.log_offset = size
 
@@ -152,7 +172,7 @@ class Session:
         while queue:
             piece = queue.popleft()
             record = self._slice(piece, stations[piece.cell])
-            if record.reasons and piece.attempt <= self.plan.repeats:
+            if record.reasons and piece.attempt <= self.plan.repeats and not self.plan.specimen:
                 position += 1
                 repeat = planning.again(piece, position)
                 # A warm-up only warms what comes after it.
@@ -162,26 +182,36 @@ class Session:
     def _slice(self, piece: SlicePlan, station: Station) -> SliceRecord:
         """Edge, load, edge; then the logs, the verdict, and the seal of this one slice."""
         cpus = self.layout.cpus[Role.KAMAILIO]
-        before = station.sample_before(self.database, cpus)
+        database, scenario = self.databases[station.cell.database], self.plan.scenario_of(piece.cell)
+        before = station.sample_before(database, cpus)
         fired = station.fire(self.plan, piece)
-        after = station.sample_after(self.database, cpus)
+        after = station.sample_after(database, cpus)
         with self.run.part("slices", piece.id) as folder:
             size = station.fetch_slice(piece, folder)
             with (folder / load.LOG_NAME).open("rb") as log:
-                tally = latency.tally(log, piece.call_id_prefix, self.plan.scenario.legs)
+                tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
             record = SliceRecord(
                 plan=piece,
                 engine=station.cell.engine,
                 before=before,
                 after=after,
-                sipp=load.outcome(piece, folder / load.STATISTICS_NAME, fired.code, fired.last_words),
+                sipp=load.outcome(
+                    folder / load.STATISTICS_NAME, load.call_limit(self.plan, piece), fired.code, fired.last_words
+                ),
                 tally=tally,
                 kamailio_cpus=len(cpus),
             )
-            record = replace(record, reasons=self.judges.slice(record, self.plan.limits))
+            record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
             store.dump(record, folder / "slice.json")
         station.log_offset += size  # only now: what a broken slice has logged is still to be had
         return record
+
+    def _bound(self, cell: str, calls: int) -> int | None:
+        """How many subscribers have a binding after so many calls; unknown of a specimen."""
+        scenario = self.plan.scenario_of(cell)
+        if self.plan.specimen:
+            return None
+        return (self.plan.subscribers if scenario.setup else min(calls, self.plan.subscribers)) * scenario.bindings
 
     def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
         """Kamailio writes its bindings back when it ends in order: one for each subscriber that registered.
@@ -203,8 +233,8 @@ class Session:
             counted = replace(
                 start,
                 exit_code=codes[name],
-                bindings=self.database.bindings(name_of(name)),
-                bindings_expected=min(calls[name], self.plan.subscribers),
+                bindings=self.databases[station.cell.database].bindings(name_of(name)),
+                bindings_expected=self._bound(name, calls[name]),
             )
             counted = replace(counted, reasons=self.judges.start(counted))
             for reason in counted.reasons:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab import load, override, sampling
+from lab import latency, load, override, sampling
 from lab.database import Database
 from lab.errors import TestbedError
 from lab.execution import Answer, allowed, ask
-from lab.model import Cell, Plan, Sample, SlicePlan
+from lab.model import Cell, Plan, Sample, Scenario, SlicePlan
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -121,6 +121,19 @@ class Station:
     def fire(self, plan: Plan, piece: SlicePlan) -> Answer:
         """Send one slice's traffic and wait for its end."""
         return ask(self.sipp, load.command(plan, piece))
+
+    def rehearse(self, scenario: Scenario, calls: int, rate_per_s: int) -> str:
+        """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
+        sent = ask(self.sipp, load.once(scenario, calls, rate_per_s))
+        if sent.code == 0:
+            return ""
+        log = self.holder.read(override.log_of(self.cell.name), self.log_offset)
+        errors = [line.strip() for line in log.decode(errors="replace").splitlines() if latency.is_error(line)]
+        said = f"; Kamailio: {errors[0]}" if errors else ""
+        self.kamailio.reload()
+        state = self.kamailio.attrs["State"]
+        ended = "" if state["Running"] else f"; Kamailio ended with exit code {state['ExitCode']}"
+        return f"SIPp ended with exit code {sent.code}{said}{ended}"
 
     def fetch_slice(self, piece: SlicePlan, into: Path) -> int:
         """The slice's log and SIPp's files into the slice's folder; the size of the log."""

@@ -18,9 +18,8 @@ from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.frames import Frames, load
 from lab.latency import Pooled, pooled
 from lab.model import Cell, Plan
-from lab.plan import AA_SUFFIX
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "summary.json"
 # Where these are null the machine could not tell: the figures stand without them, but it is said.
 ADVISORY = {
@@ -41,12 +40,16 @@ class CellSummary:
     engine: str
     kamailio: str
     routing: str
+    database: str
+    scenario: str
+    baseline: str
     legs: dict[str, LegFigures]
-    registration_usec: float | None  # mean(challenge) + mean(authenticated)
+    whole: str  # what all legs together are called
+    call_usec: float | None  # the sum of the legs' means
     retransmissions: int
     failed_calls_in_all: int
     retransmissions_in_all: int
-    cpu_usec_per_registration: float | None
+    cpu_usec_per_call: float | None
     pooled: Pooled
     slices_valid: int
     slices_invalid: int
@@ -64,10 +67,10 @@ class Summary:
     experiment: str
     plan_hash: str
     valid: bool
-    baseline: str
+    specimen: bool  # shown as found, by conditions that are not this lab's
     aa_cell: str
     cells: dict[str, CellSummary]
-    broken: dict[str, str]
+    broken: dict[str, str]  # cell -> why nothing of it counts
     comparisons: tuple[LegComparison, ...]
     rounds: tuple[Steadiness, ...]
     start_seconds: float | None  # the longest fresh start of all cells, from new databases to engine proof
@@ -97,28 +100,33 @@ def read(run: Path) -> Summary:
 def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:
     """Turn frames into figures; `complete` says that the run was sealed at its planned end."""
     starts = _judge_starts(plan, frames.starts, complete=complete)
-    proven = [not starts.get((row["round"], row["cell"])) for row in _rows(frames.slices, "round", "cell")]
-    slices = frames.slices.assign(valid=frames.slices["valid"].astype(bool) & np.array(proven, dtype=bool))
+    counted = [not starts.get((row["round"], row["cell"])) for row in _rows(frames.slices, "round", "cell")]
+    slices = frames.slices.assign(valid=frames.slices["valid"].astype(bool) & np.array(counted, dtype=bool))
+    if plan.specimen:  # its slices are shown as found, every failed check beside them
+        slices = slices.assign(valid=True)
     timed = slices[slices["valid"] & ~slices["warmup"].astype(bool)]
     messages = frames.messages[frames.messages["slice"].isin(timed["slice"])]
-    aa_cell = plan.baseline + AA_SUFFIX
     cells = {cell.name: _cell(cell, plan, starts, _of(slices, cell), _of(messages, cell)) for cell in plan.cells}
+    broken = {cell.name: why for cell in plan.cells if (why := _broken(cell.name, plan, starts, _of(slices, cell)))}
     first = figures.first_transmissions(messages)
+    # What is known not to work is no fault of the run: it is listed, and has no figures.
+    judged = [name for name in cells if name not in plan.known_broken or name not in broken]
+    proven = all(not reason for (_, name), reason in starts.items() if name in judged)
     return Summary(
         schema_version=SCHEMA_VERSION,
         run=run,
         experiment=plan.experiment,
         plan_hash=plan.hash,
-        valid=complete and not any(starts.values()) and all(_whole(cell) for cell in cells.values()),
-        baseline=plan.baseline,
-        aa_cell=aa_cell,
+        valid=complete and (plan.specimen is not None or (proven and all(_whole(cells[name]) for name in judged))),
+        specimen=plan.specimen is not None,
+        aa_cell=plan.aa_cell,
         cells=cells,
-        broken={cell.name: why for cell in plan.cells if (why := _broken(cell.name, starts, _of(slices, cell)))},
-        comparisons=tuple(figures.comparisons(first, list(cells), plan.baseline, aa_cell)),
+        broken=broken,
+        comparisons=tuple(figures.comparisons(plan, first)),
         rounds=tuple(figures.steadiness(timed, first, planned.number) for planned in plan.rounds),
         start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
         driver_share=_driver_share(slices),
-        notes=tuple(_notes(slices, complete=complete)),
+        notes=tuple(_notes(plan, broken, slices, complete=complete)),
     )
 
 
@@ -144,7 +152,8 @@ def _cell(
     cell: Cell, plan: Plan, starts: Mapping[Start, str], slices: pd.DataFrame, messages: pd.DataFrame
 ) -> CellSummary:
     """`slices` are all of the cell's, `messages` only those that count."""
-    legs = figures.legs(figures.first_transmissions(messages))
+    scenario = plan.scenario(cell.scenario)
+    legs = figures.legs(figures.first_transmissions(messages), scenario.leg_names)
     planned = sum(piece.cell == cell.name for number in plan.rounds for piece in number.slices)
     begun = int((slices["attempt"] == 1).sum())
     valid = int(slices["valid"].sum())
@@ -153,12 +162,16 @@ def _cell(
         engine=cell.engine,
         kamailio=cell.kamailio,
         routing=cell.routing,
+        database=cell.database,
+        scenario=cell.scenario,
+        baseline=cell.baseline,
         legs=legs,
-        registration_usec=figures.registration_usec(legs),
+        whole=scenario.whole,
+        call_usec=figures.call_usec(legs),
         retransmissions=int(messages["retransmission"].sum()),
         failed_calls_in_all=int(slices["sipp_failed"].sum()),
         retransmissions_in_all=int(slices["sipp_retransmissions"].sum()),
-        cpu_usec_per_registration=figures.cpu_usec_per_registration(slices[timed]),
+        cpu_usec_per_call=figures.cpu_usec_per_call(slices[timed]),
         pooled=pooled(messages["usec"].tolist()),
         slices_valid=valid,
         slices_invalid=begun - valid,
@@ -172,13 +185,16 @@ def _whole(cell: CellSummary) -> bool:
     return not cell.slices_invalid and not cell.slices_missing
 
 
-def _broken(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> str:
+def _broken(cell: str, plan: Plan, starts: Mapping[Start, str], slices: pd.DataFrame) -> str:
     """Why nothing of a cell counts; empty where something does, or where nothing was tried yet."""
     timed = slices[~slices["warmup"].astype(bool)]
     if timed["valid"].any():
         return ""
     reasons = list(_reasons(cell, starts, timed))
-    return f"none of its {len(timed)} timed slices is valid; {reasons[0]}" if reasons else ""
+    if not reasons:
+        return ""
+    known = f"; known: {plan.known_broken[cell]}" if cell in plan.known_broken else ""
+    return f"none of its {len(timed)} timed slices is valid; {reasons[0]}{known}"
 
 
 def _reasons(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> Iterator[str]:
@@ -201,9 +217,15 @@ def _driver_share(slices: pd.DataFrame) -> float | None:
     return float((rounds["end"].max() - rounds["begun"].min()).sum() / load_usec - 1)
 
 
-def _notes(slices: pd.DataFrame, *, complete: bool) -> Iterator[str]:
+def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, complete: bool) -> Iterator[str]:
     if not complete:
         yield "the run was not sealed as complete: it was interrupted, or has failed"
+    if plan.specimen:
+        yield "a specimen: it repeats another experiment's conditions; its figures are shown as found and prove nothing"
+    yield from (f"left out: {what}" for what in plan.left_out)
+    for cell, reason in plan.known_broken.items():
+        if complete and cell not in broken:
+            yield f"{cell} works, though images/versions.toml says that it is broken: {reason}"
     for column, what in ADVISORY.items():
         if slices[column].isna().any():
             yield f"not measured on this machine: {what}"

@@ -26,7 +26,7 @@ from lab import database, override, process, versions
 from lab.cores import Layout
 from lab.database import Database
 from lab.errors import LabError, TestbedError
-from lab.execution import allowed
+from lab.execution import allowed, ask
 from lab.model import Cell, Plan
 from lab.station import READY_SECONDS, Holder, Station
 
@@ -51,15 +51,17 @@ class Testbed:
         self.project = f"kemi-lab-{run.lower()}"
         self._environment: dict[str, str] = {}
 
-    def write(self, images: override.Images) -> None:
-        """Write the override into the run's folder."""
-        content = override.text(override.build(self.plan, self.layout, images, _seen_from_root(self.folder)))
+    def write(self, images: override.Images, configuration: str) -> None:
+        """Write the override into the run's folder; `configuration` is Kamailio's file in its etc/."""
+        folder = _seen_from_root(self.folder)
+        content = override.text(override.build(self.plan, self.layout, images, folder, configuration))
         (self.folder / "override.yaml").write_text(content, encoding="utf-8")
 
     @contextmanager
-    def up(self) -> Iterator[tuple[Database, Holder]]:
-        """MySQL, answering queries, and the holder of the logs."""
+    def up(self) -> Iterator[tuple[dict[str, Database], Holder]]:
+        """Every database server, answering queries, and the holder of the logs."""
         password = secrets.token_hex(16)
+        servers = self.plan.databases
         with ExitStack() as stack:
             # The folder keeps others out; the file itself must be readable for MySQL's user inside the container.
             private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kemi-lab-secret-")))
@@ -74,9 +76,20 @@ class Testbed:
                 "COMPOSE_PROGRESS": "plain",
             }
             stack.callback(self._down)
-            self._compose("up", "--detach", "--no-deps", "mysql", "log-holder", what="starting MySQL")
+            self._compose("up", "--detach", "--no-deps", *servers, "log-holder", what=f"starting {', '.join(servers)}")
+            connections = {server: stack.enter_context(self._connect(server, password)) for server in servers}
             try:
-                server = self._container("mysql")
+                yield connections, Holder(self._container("log-holder"))
+            except mysql.connector.Error as error:
+                said = "\n".join(self._last_lines(server) for server in servers)
+                raise TestbedError(f"{' or '.join(servers)} failed: {error}", detail=said) from error
+
+    @contextmanager
+    def _connect(self, service: str, password: str) -> Iterator[Database]:
+        """A server's connection as soon as it answers a query."""
+        with ExitStack() as stack:
+            try:
+                server = self._container(service)
                 port = _port(server)
 
                 def alive() -> bool:
@@ -85,11 +98,16 @@ class Testbed:
 
                 connection = stack.enter_context(database.connect(port, password, alive=alive))
             except LabError as error:
-                raise TestbedError(str(error), detail=self._last_lines("mysql"), remedy=error.remedy) from error
-            try:
-                yield connection, Holder(self._container("log-holder"))
-            except mysql.connector.Error as error:
-                raise TestbedError(f"MySQL failed: {error}", detail=self._last_lines("mysql")) from error
+                raise TestbedError(str(error), detail=self._last_lines(service), remedy=error.remedy) from error
+            yield connection
+
+    def load_schema(self, server: str, release: str, schema: bytes) -> None:
+        """Make a release's template database from its own SQL files (a tar archive of its folder mysql/)."""
+        container = self._container(server)
+        container.put_archive("/tmp", schema)  # noqa: S108  (the container's)
+        answer = ask(container, ["template", database.template_of(release), "/tmp/mysql"])  # noqa: S108
+        if answer.code != 0:
+            raise TestbedError(f"{server}: the schema of Kamailio {release} cannot be loaded", detail=answer.last_words)
 
     @contextmanager
     def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:

@@ -7,9 +7,9 @@ it stands without (throttling, steal, CPU time), the summary says that it was no
 from collections.abc import Iterator, Mapping
 
 from lab.cores import parse_list
-from lab.model import MEASURED_LEGS, NATIVE, Limits, SliceRecord, StartRecord
+from lab.model import NATIVE, OTHER, Limits, Scenario, SliceRecord, StartRecord
 
-# Kamailio's RPC counters that must reconcile, by what they count: the one place with their names.
+# Kamailio's RPC counter of requests, which must reconcile with its log. Further ones are the scenario's.
 RECEIVED = "core.rcv_requests"
 CHALLENGED = "sl.401_replies"
 ANSWERED = "sl.200_replies"
@@ -20,12 +20,12 @@ TICKS_PER_SECOND = 100
 NSEC = 1_000_000_000
 
 
-def judge(record: SliceRecord, limits: Limits) -> tuple[str, ...]:
+def judge(record: SliceRecord, limits: Limits, scenario: Scenario) -> tuple[str, ...]:
     """Every check of one slice that failed, as sentences."""
     return (
         *_sipp(record, limits),
-        *_log(record, limits),
-        *_counters(record),
+        *_log(record, limits, scenario),
+        *_counters(record, scenario),
         *_processes(record),
         *_database(record),
         *_kernel(record, limits),
@@ -65,12 +65,15 @@ def _sipp(record: SliceRecord, limits: Limits) -> Iterator[str]:
         yield f"SIPp: {sipp.peak_calls} calls at once reached the limit of {sipp.call_limit}: arrivals were shed"
 
 
-def _log(record: SliceRecord, limits: Limits) -> Iterator[str]:
+def _log(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[str]:
     tally, calls = record.tally, record.plan.calls
-    for leg in MEASURED_LEGS:
+    for leg in scenario.leg_names:
         seen = tally.messages.get(leg, 0)
-        if seen != calls:
-            yield f"Kamailio: {seen} latency lines of the {leg} leg, {calls} calls planned"
+        planned = calls * sum(rule.leg == leg for rule in scenario.legs)
+        if seen != planned:
+            yield f"Kamailio: {seen} latency lines of the {leg} leg, {planned} planned"
+    if tally.messages.get(OTHER):
+        yield f"Kamailio: {_count(tally.messages[OTHER], 'latency line')} of no leg that the scenario declares"
     if tally.retransmissions > limits.retransmissions:
         yield f"Kamailio: {_count(tally.retransmissions, 'retransmission')} received, {limits.retransmissions} allowed"
     if tally.foreign:
@@ -81,26 +84,21 @@ def _log(record: SliceRecord, limits: Limits) -> Iterator[str]:
         yield f"Kamailio: {_count(len(tally.errors), 'error line')} in the log, first: {tally.errors[0]}"
 
 
-def _counters(record: SliceRecord) -> Iterator[str]:
-    """Each request of a call has its reply and its line, a retransmitted one perhaps once more."""
-    calls, tally = record.plan.calls, record.tally
+def _counters(record: SliceRecord, scenario: Scenario) -> Iterator[str]:
+    """Each request of a call has its line, and each call its effects; a retransmitted one perhaps once more."""
+    tally = record.tally
     before, after = record.before.statistics, record.after.statistics
     received = _delta(before, after, RECEIVED)
     if received is None:
         yield _unread(RECEIVED)
     elif received != tally.lines:
         yield f"Kamailio: {received} requests received ({RECEIVED}), {tally.lines} latency lines"
-    for name, what in ((CHALLENGED, "replies 401"), (ANSWERED, "replies 200"), (ACCEPTED, "registrations accepted")):
-        seen = _delta(before, after, name)
+    for name, times in scenario.counters.items():
+        seen, planned = _delta(before, after, name), times * record.plan.calls
         if seen is None:
             yield _unread(name)
-        elif not calls <= seen <= calls + tally.retransmissions:
-            yield f"Kamailio: {seen} {what} ({name}), {calls} calls planned"
-    rejected = _delta(before, after, REJECTED)
-    if rejected is None:
-        yield _unread(REJECTED)
-    elif rejected:
-        yield f"Kamailio: {_count(rejected, 'registration')} rejected ({REJECTED})"
+        elif not planned <= seen <= planned + (tally.retransmissions if times else 0):
+            yield f"Kamailio: {name} grew by {seen}, {planned} planned"
 
 
 def _processes(record: SliceRecord) -> Iterator[str]:

@@ -4,13 +4,40 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "images" / "versions.toml"
 
 _STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Engine:
+    """A routing engine: what brings it, what compiles that, and where it can be had."""
+
+    modules: list[str] = Field(default_factory=list)  # with a "?": where the release has it
+    packages: list[str] = Field(default_factory=list)
+    suites: list[str] | None = None  # None: every suite
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Line:
+    """A range of versions, of a suite that moves."""
+
+    at_least: str
+    below: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Patches:
+    """Patches of the suite's own source package, which make a build a variant of the release."""
+
+    tarball: str
+    tarball_sha256: str
+    names: str  # a glob over its series
+    why: str
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -22,12 +49,14 @@ class Kamailio:
     tarball: str
     tarball_sha256: str
     engines: list[str]
-    modules: list[str]
+    line: Line | None = None
+    patches: Patches | None = None
+    broken: dict[str, str] = Field(default_factory=dict)  # engine -> what it cannot do, as docs/engines has it
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Mysql:
-    """One release line; the exact version moves with the suite and is recorded, not pinned."""
+class Database:
+    """A server; the exact version of its line moves with the suite and is recorded, not pinned."""
 
     suite: str
     package: str
@@ -48,14 +77,20 @@ class Sipp:
 class Versions:
     """The whole file. The first release of each kind is the default."""
 
+    modules: list[str]
+    engine: dict[str, Engine]
     kamailio: dict[str, Kamailio]
-    mysql: dict[str, Mysql]
+    database: dict[str, Database]
     sipp: dict[str, Sipp]
 
     @property
     def default_kamailio(self) -> str:
         """The release that an experiment means when it names none."""
         return next(iter(self.kamailio))
+
+    def engines_on(self, suite: str) -> list[str]:
+        """Engines that can be compiled on a suite, whatever the release."""
+        return [name for name, facts in self.engine.items() if facts.suites is None or suite in facts.suites]
 
 
 @cache

@@ -21,7 +21,7 @@ from lab.frames.deltas import (
     steal_usec,
     workers,
 )
-from lab.model import Leg, SliceRecord, StartRecord
+from lab.model import OTHER, SliceRecord, StartRecord
 
 INT = pa.int64()
 FLOAT = pa.float64()
@@ -85,11 +85,12 @@ MESSAGES = Table(
         Column("method", WORD, "", "SIP method of the request"),
         Column("cseq", INT, "", "number of its CSeq"),
         Column("call_id", TEXT, "", "its Call-ID; those of the slice begin with its round, `.`, its position, `-`"),
+        Column("leg", WORD, "", "as the scenario declares; `other` when it does not, and when foreign"),
         Column(
-            "leg", WORD, "", "`challenge`, `authenticated` or `other`, as the scenario declares; `other` when foreign"
-        ),
-        Column(
-            "retransmission", BOOL, "", "the slice saw this Call-ID, CSeq and method before; never true when foreign"
+            "retransmission",
+            BOOL,
+            "",
+            "the slice saw this Call-ID, CSeq and method before, as often as the scenario sends it; never when foreign",
         ),
         Column("usec", INT, "usec", "time in the request route, by the wall clock"),
     ),
@@ -100,12 +101,12 @@ def _edge(name: str) -> Callable[[SliceRecord], int | None]:
     return elapsed(attrgetter(name))
 
 
-def _messages(leg: Leg) -> Callable[[SliceRecord], int]:
-    return lambda record: record.tally.messages.get(leg, 0)
+def _declared(counts: str) -> Callable[[SliceRecord], int]:
+    return lambda record: sum(count for leg, count in getattr(record.tally, counts).items() if leg != OTHER)
 
 
-def _usec(leg: Leg) -> Callable[[SliceRecord], int]:
-    return lambda record: record.tally.usec_sum.get(leg, 0)
+def _other(counts: str) -> Callable[[SliceRecord], int]:
+    return lambda record: int(getattr(record.tally, counts).get(OTHER, 0))
 
 
 def _join(name: str) -> Callable[[Any], str]:
@@ -136,12 +137,10 @@ SLICES = Table(
         Column("duration_usec", INT, "usec", "between the edges, by the monotonic clock", duration_usec),
         Column("clock_drift_usec", FLOAT, "usec", "wall clock less monotonic clock over the slice", clock_drift_usec),
         # Kamailio's log
-        Column("challenge_messages", INT, "lines", "first transmissions, challenge leg", _messages(Leg.CHALLENGE)),
-        Column("authenticated_messages", INT, "lines", "likewise, authenticated leg", _messages(Leg.AUTHENTICATED)),
-        Column("other_messages", INT, "lines", "likewise, of no declared leg", _messages(Leg.OTHER)),
-        Column("challenge_usec", INT, "usec", "sum over first transmissions, challenge leg", _usec(Leg.CHALLENGE)),
-        Column("authenticated_usec", INT, "usec", "likewise, authenticated leg", _usec(Leg.AUTHENTICATED)),
-        Column("other_usec", INT, "usec", "likewise, of no declared leg", _usec(Leg.OTHER)),
+        Column("messages", INT, "lines", "first transmissions of the scenario's legs", _declared("messages")),
+        Column("other_messages", INT, "lines", "likewise, of no declared leg", _other("messages")),
+        Column("usec", INT, "usec", "sum over first transmissions of the scenario's legs", _declared("usec_sum")),
+        Column("other_usec", INT, "usec", "likewise, of no declared leg", _other("usec_sum")),
         Column("retransmissions", INT, "lines", "repeats that Kamailio saw", attrgetter("tally.retransmissions")),
         Column("foreign", INT, "lines", "latency lines of another slice's calls", attrgetter("tally.foreign")),
         Column("malformed", INT, "lines", "torn or mixed latency lines; no messages", lambda r: len(r.tally.malformed)),

@@ -16,7 +16,7 @@ from lab import store
 from lab.errors import BadInputError, SetupError
 from lab.frames import log
 from lab.frames.columns import MESSAGES, SLICES, STARTS, TABLES, Table, from_records
-from lab.model import Leg, Plan, SliceRecord, StartRecord, Tally
+from lab.model import Plan, SliceRecord, StartRecord, Tally
 
 FOLDER = "frames"
 EVIDENCE = "evidence"
@@ -107,7 +107,7 @@ def _messages(folder: Path, record: SliceRecord, plan: Plan) -> Iterator[pa.Tabl
     path = folder / "kamailio.log"
     tallies: list[Tally] = []
     try:
-        for part in log.read(path, record.plan, record.engine, plan.scenario.legs):
+        for part in log.read(path, record.plan, record.engine, plan.scenario_of(record.plan.cell).legs):
             tallies.append(part.tally)
             yield part.messages
     except FileNotFoundError as error:
@@ -126,7 +126,7 @@ def _shown(tally: Tally, what: str) -> str:
     """One of its counts, in a form to compare and to print: a leg of none or unnamed is the same."""
     value = getattr(tally, what)
     if isinstance(value, dict):
-        return ", ".join(f"{leg} {value[leg]}" for leg in Leg if value.get(leg))
+        return ", ".join(f"{leg} {count}" for leg, count in sorted(value.items()) if count)
     return str(len(value) if isinstance(value, tuple) else value)
 
 

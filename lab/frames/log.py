@@ -8,6 +8,7 @@ Text and columns lie in memory one part of the log at a time. A retransmission m
 slice: of those there stays a byte a request, since SIPp numbers its calls.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +24,17 @@ from pyarrow import csv
 from lab import latency
 from lab.errors import BadInputError
 from lab.frames.columns import MESSAGES, WORD
-from lab.model import Leg, LegRule, SlicePlan, Tally
+from lab.model import OTHER, LegRule, SlicePlan, Tally
 
 PART_BYTES = 32 << 20  # read at once: some 250 thousand lines
 BLOCK_BYTES = 4 << 20  # of which each thread of the tokeniser takes one
 CALL_ID = "call_id"
 # What a line tells by itself; leg and retransmission take more than the line.
 LINE = pa.schema([MESSAGES.schema.field(name) for name in ("worker_pid", "method", "cseq", CALL_ID, "usec")])
-LEGS = list(Leg)
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.uint8]
 
 
 class Words(NamedTuple):
@@ -64,9 +65,10 @@ def read(path: Path, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) ->
 
 def total(tallies: list[Tally]) -> Tally:
     """Counts of the parts as those of the whole log."""
+    legs = dict.fromkeys(leg for tally in tallies for leg in tally.messages)
     return Tally(
-        messages={leg: sum(tally.messages[leg] for tally in tallies) for leg in LEGS},
-        usec_sum={leg: sum(tally.usec_sum[leg] for tally in tallies) for leg in LEGS},
+        messages={leg: sum(tally.messages[leg] for tally in tallies) for leg in legs},
+        usec_sum={leg: sum(tally.usec_sum[leg] for tally in tallies) for leg in legs},
         retransmissions=sum(tally.retransmissions for tally in tallies),
         foreign=sum(tally.foreign for tally in tallies),
         errors=(),
@@ -94,23 +96,55 @@ class _Slice:
     def __init__(self, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) -> None:
         self._plan, self._legs = plan, legs
         self._words = {"slice": plan.id, "cell": plan.cell, "engine": engine}
-        self._repeats = _Repeats(plan.call_id_prefix)
+        self._names = latency.leg_names(legs)
+        self._seen = _Seen(plan.call_id_prefix)
 
     def part(self, lines: pa.Table, malformed: list[str]) -> Part:
         """The next lines as messages."""
         own: Bools = np.asarray(pc.starts_with(lines[CALL_ID], self._plan.call_id_prefix))
-        leg = _leg(lines, self._legs, own)
-        repeated = self._repeats.among(lines, own)
+        leg, repeated = self._leg(lines, own)
         same = np.zeros(len(lines), np.int32)  # code of a value that all rows share
         columns = {
             **{name: lines[name] for name in LINE.names},
             **{name: _word(same, word) for name, word in self._words.items()},
             "round": pa.array(np.full(len(lines), self._plan.round)),
-            "leg": _word(leg, *LEGS),
+            "leg": _word(leg, *self._names),
             "retransmission": pa.array(repeated),
         }
         messages = pa.table([columns[name] for name in MESSAGES.schema.names], schema=MESSAGES.schema)
-        return Part(messages, _tally(np.asarray(lines["usec"]), leg, repeated, own, malformed))
+        first = {name: own & ~repeated & (leg == place) for place, name in enumerate(self._names)}
+        usec = np.asarray(lines["usec"])
+        tally = Tally(
+            messages={name: int(rows.sum()) for name, rows in first.items()},
+            usec_sum={name: int(usec[rows].sum()) for name, rows in first.items()},
+            retransmissions=int(repeated.sum()),
+            foreign=int((~own).sum()),
+            errors=(),
+            malformed=tuple(malformed),
+        )
+        return Part(messages, tally)
+
+    def _leg(self, lines: pa.Table, own: Bools) -> tuple[npt.NDArray[np.int32], Bools]:
+        """Which leg, as a place in the names: as the scenario declares. And whether it came more often than that."""
+        order = self._seen.count(lines, own)
+        method, cseq = _encoded(lines["method"]), np.asarray(lines["cseq"])
+
+        def kind(name: str, number: int) -> Bools:
+            place = method.distinct.index(name) if name in method.distinct else -1
+            rows: Bools = own & (cseq == number) & (method.codes == place)
+            return rows
+
+        leg = np.full(len(lines), self._names.index(OTHER), np.int32)
+        repeated: Bools = own & (order > 1)
+        for (name, number), times in latency.purposes(self._legs).items():
+            rows = kind(name, number)
+            repeated[rows] = order[rows] > times
+        for rule in self._legs:
+            rows = kind(rule.method, rule.cseq)
+            # A repeat has the leg of what it repeats: of the last one that the scenario sends itself.
+            last = rule.order == latency.purposes(self._legs)[rule.method, rule.cseq]
+            leg[rows & ((order == rule.order) | (last & (order > rule.order)))] = self._names.index(rule.leg)
+        return leg, repeated
 
 
 def _tokenise(text: bytes) -> tuple[pa.Table, list[str]]:
@@ -169,39 +203,28 @@ def _torn_end(text: bytes) -> list[str]:
     return [end] if end and not known else []
 
 
-def _leg(lines: pa.Table, legs: tuple[LegRule, ...], own: Bools) -> npt.NDArray[np.int32]:
-    """Which leg, as a place in LEGS: as the scenario declares, and `other` for what belongs to another slice."""
-    method, cseq = _encoded(lines["method"]), np.asarray(lines["cseq"])
-    leg = np.full(len(lines), LEGS.index(Leg.OTHER), np.int32)
-    for rule in legs:
-        if rule.method in method.distinct:
-            chosen = own & (cseq == rule.cseq) & (method.codes == method.distinct.index(rule.method))
-            leg[chosen] = LEGS.index(rule.leg)
-    return leg
-
-
-class _Repeats:
-    """Whether an earlier line of the slice has the same Call-ID, CSeq and method: exact, over all parts of a log."""
+class _Seen:
+    """How often the slice has had a Call-ID, CSeq and method: exact, over all parts of a log."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._numbered: dict[tuple[str, int], Bools] = {}  # method and CSeq -> by the call's number: it has come
-        self._others: set[tuple[str, int, str]] = set()
+        self._numbered: dict[tuple[str, int], Counts] = {}  # method and CSeq -> by the call's number: how often
+        self._others = Counter[tuple[str, int, str]]()
 
-    def among(self, lines: pa.Table, own: Bools) -> Bools:
-        """For each row whether it is a repeat. Only the slice's own calls can be told: others began elsewhere."""
-        repeated = np.zeros(len(lines), np.bool_)
+    def count(self, lines: pa.Table, own: Bools) -> Ints:
+        """For each row which one of its kind it is, from 1; 0 for other slices' calls, which began elsewhere."""
+        order: Ints = np.zeros(len(lines), np.int64)
         left = own.copy()
         numbers = self._numbers(lines, own)
         for kind, rows in _kinds(lines, numbers >= 0):
             if kind in self._numbered or len(self._numbered) < latency.NUMBERED_KINDS:
-                repeated[rows] = self._mark(kind, numbers[rows])
+                order[rows] = self._mark(kind, numbers[rows])
                 left[rows] = False
         odd = np.flatnonzero(left)
         for row, *key in zip(odd, *(lines[name].take(odd).to_pylist() for name in latency.KEY), strict=True):
-            repeated[row] = tuple(key) in self._others
-            self._others.add(tuple(key))
-        return repeated
+            self._others[tuple(key)] += 1
+            order[row] = self._others[tuple(key)]
+        return order
 
     def _numbers(self, lines: pa.Table, own: Bools) -> Ints:
         """The call's number, where that is all of the Call-ID that follows the slice's prefix; else -1."""
@@ -214,14 +237,14 @@ class _Repeats:
         numbers[rows] = np.asarray(call.filter(pa.array(rows)).cast(pa.int64()))
         return numbers
 
-    def _mark(self, kind: tuple[str, int], numbers: Ints) -> Bools:
-        """Which of these calls had one of this kind already; now all have."""
-        come = self._numbered.setdefault(kind, np.zeros(0, np.bool_))
+    def _mark(self, kind: tuple[str, int], numbers: Ints) -> Ints:
+        """How often each of these calls had one of this kind, these included."""
+        come = self._numbered.setdefault(kind, np.zeros(0, np.uint8))
         if numbers.max() >= come.size:
-            come = self._numbered[kind] = np.concatenate((come, np.zeros(numbers.max() + 1 - come.size, np.bool_)))
-        repeated: Bools = come[numbers] | pd.Series(numbers).duplicated().to_numpy()
-        come[numbers] = True
-        return repeated
+            come = self._numbered[kind] = np.concatenate((come, np.zeros(numbers.max() + 1 - come.size, np.uint8)))
+        order: Ints = come[numbers] + pd.Series(numbers).groupby(numbers).cumcount().to_numpy() + 1
+        np.maximum.at(come, numbers, np.minimum(order, 255).astype(np.uint8))
+        return order
 
 
 def _kinds(lines: pa.Table, wanted: Bools) -> Iterator[tuple[tuple[str, int], Ints]]:
@@ -232,18 +255,6 @@ def _kinds(lines: pa.Table, wanted: Bools) -> Iterator[tuple[tuple[str, int], In
     for code in pd.unique(kind[wanted]):
         number, word = divmod(int(code), len(method.distinct))
         yield (method.distinct[word], int(cseqs[number])), np.flatnonzero(wanted & (kind == code))
-
-
-def _tally(usec: Ints, leg: npt.NDArray[np.int32], repeated: Bools, own: Bools, malformed: list[str]) -> Tally:
-    first = {name: own & ~repeated & (leg == place) for place, name in enumerate(LEGS)}
-    return Tally(
-        messages={name: int(rows.sum()) for name, rows in first.items()},
-        usec_sum={name: int(usec[rows].sum()) for name, rows in first.items()},
-        retransmissions=int(repeated.sum()),
-        foreign=int((~own).sum()),
-        errors=(),
-        malformed=tuple(malformed),
-    )
 
 
 def _encoded(column: "pa.ChunkedArray[Any]") -> Words:

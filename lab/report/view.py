@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.figures import COMPARED_LEGS, REGISTRATION, LegComparison, LegFigures
+from lab.figures import LegComparison, LegFigures
 from lab.latency import Pooled
 from lab.model import Plan
 from lab.summary import FILE, CellSummary, Summary
@@ -76,7 +76,7 @@ def build(summary: Summary, plan: Plan, folder: Path) -> View:
         valid=summary.valid,
         verdict=_verdict(summary),
         cells=tuple(_cell(name, summary) for name in summary.cells if name != summary.aa_cell),
-        aa_title=f"A/A: {summary.aa_cell} / {summary.baseline}, the same engine twice" if twin else "",
+        aa_title=f"A/A: {summary.aa_cell} / {twin.baseline}, the same engine twice" if twin else "",
         aa=_ratios(summary, summary.aa_cell),
         remarks=tuple(_remarks(summary)),
         failed=tuple(_failed(summary)),
@@ -94,15 +94,19 @@ _PLACES = {
 def _design(plan: Plan) -> str:
     timed = [piece for piece in plan.rounds[0].slices if not piece.warmup]
     piece = timed[0]
+    wholes = {plan.scenario_of(cell.name).whole for cell in plan.cells}
+    whole = wholes.pop() if len(wholes) == 1 else "call"
     return (
         f"{_count(len(plan.rounds), 'round')}, in each {_count(len(timed) // len(plan.cells), 'timed slice')} a cell: "
-        f"{piece.calls} registrations at {piece.rate_per_s}/s; {_count(plan.children, 'worker')}"
+        f"{piece.calls} {whole}s at {piece.rate_per_s}/s; {_count(plan.children, 'worker')}"
     )
 
 
 def _verdict(summary: Summary) -> str:
+    if summary.specimen:
+        return "a specimen: shown as found, with the checks that failed" if summary.valid else "INVALID: it broke off"
     if summary.valid:
-        return "valid: every planned slice"
+        return "valid: every planned slice" + (" of the cells that are not broken" if summary.broken else "")
     bad = sum(cell.slices_invalid for cell in summary.cells.values())
     missing = sum(cell.slices_missing for cell in summary.cells.values())
     parts = [f"{_count(bad, 'planned slice')} invalid"] if bad else []
@@ -112,15 +116,15 @@ def _verdict(summary: Summary) -> str:
 
 def _cell(name: str, summary: Summary) -> CellView:
     cell = summary.cells[name]
-    same = "the baseline" if name == summary.baseline else ""
+    same = "the baseline" if name == cell.baseline else ""
     engine = "" if cell.engine == name else cell.engine
     about = ", ".join(part for part in (engine, f"Kamailio {cell.kamailio}", same) if part)
     broken = summary.broken.get(name, "")
     return CellView(
         title=f"{name} ({about})",
         broken=f"broken: {broken}" if broken else "",
-        legs=() if broken else (*(_leg(leg, cell.legs[leg]) for leg in cell.legs), _whole(cell)),
-        ratios_title=f"{name} / {summary.baseline}",
+        legs=() if broken else tuple(_legs(cell)),
+        ratios_title=f"{name} / {cell.baseline}",
         ratios=() if broken else _ratios(summary, name),
         facts=() if broken else tuple(_facts(cell)),
     )
@@ -139,19 +143,21 @@ def _leg(name: str, leg: LegFigures) -> LegLine:
     )
 
 
-def _whole(cell: CellSummary) -> LegLine:
-    """A registration has a mean, the sum of its legs' means, but no percentiles: its legs were timed apart."""
-    return LegLine(REGISTRATION, "", _usec(cell.registration_usec, 1), "", "", "", "", "")
+def _legs(cell: CellSummary) -> Iterator[LegLine]:
+    """A call of several legs has a mean, the sum of theirs, but no percentiles: its legs were timed apart."""
+    yield from (_leg(leg, figures) for leg, figures in cell.legs.items())
+    if len(cell.legs) > 1:
+        yield LegLine(cell.whole, "", _usec(cell.call_usec, 1), "", "", "", "", "")
 
 
 def _facts(cell: CellSummary) -> Iterator[str]:
-    cpu = _usec(cell.cpu_usec_per_registration)
+    cpu = _usec(cell.cpu_usec_per_call)
     ran = cell.slices_valid + cell.slices_invalid + cell.slices_repeated
     yield (
         f"failed calls: {cell.failed_calls_in_all}; retransmissions: {cell.retransmissions_in_all} "
         f"(of all {_count(ran, 'slice')} that ran)"
     )
-    yield f"CPU time per registration: {cpu} usec"
+    yield f"CPU time per {cell.whole}: {cpu} usec"
     parts = [f"{cell.slices_valid} valid"]
     parts += [f"{cell.slices_invalid} invalid"] if cell.slices_invalid else []
     parts += [f"{cell.slices_missing} not run"] if cell.slices_missing else []
@@ -166,8 +172,7 @@ def _pooled(pooled: Pooled) -> str:
 
 
 def _ratios(summary: Summary, cell: str) -> tuple[RatioLine, ...]:
-    rows = {row.leg: row for row in summary.comparisons if row.cell == cell}
-    return tuple(_ratio(rows[leg]) for leg in COMPARED_LEGS if leg in rows)
+    return tuple(_ratio(row) for row in summary.comparisons if row.cell == cell)
 
 
 def _ratio(row: LegComparison) -> RatioLine:

@@ -13,6 +13,9 @@ local FLT_NATS = 5
 local FLB_NATB = 6
 local FLB_NATSIPPING = 7
 
+-- both interpreters run this script; only LuaJIT has this table
+local ENGINE = jit and "luajit" or "lua"
+
 function ksr_request_route()
     ksr_route_reqinit()
     ksr_route_natdetect()
@@ -72,7 +75,7 @@ function ksr_route_reqinit()
     end
 
     if KSR.is_OPTIONS() and KSR.is_myself_ruri() and KSR.corex.has_ruri_user() < 0 then
-        KSR.hdr.append_to_reply("X-Lab-Engine: lua\r\n")
+        KSR.hdr.append_to_reply("X-Lab-Engine: " .. ENGINE .. "\r\n")
         KSR.sl.sl_send_reply(200, "Keepalive")
         KSR.x.exit()
     end

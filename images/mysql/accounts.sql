@@ -1,6 +1,0 @@
--- Nobody has a password: the kernel tells the server which OS user is at the other end of the socket.
--- The driver's account, the only one that comes by TCP, is made at start, and only when there is a secret.
-
-ALTER USER root@localhost IDENTIFIED WITH auth_socket AS 'mysql';
-CREATE USER kamailio@localhost IDENTIFIED WITH auth_socket;
-GRANT SELECT, INSERT, UPDATE, DELETE ON `kamailio%`.* TO kamailio@localhost;

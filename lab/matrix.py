@@ -1,0 +1,62 @@
+"""Every engine on every release: what is built, what could be, what cannot and why. What `lab engines` prints."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lab import images, process, versions
+from lab.errors import SetupError
+from lab.images import Workshop
+
+
+class State(StrEnum):
+    """What one can do with an engine on a release."""
+
+    BUILT = "built"
+    AVAILABLE = "available"  # nothing is built yet, and the suite's mirror answers
+    UNAVAILABLE = "not available"
+    FAILED = "not built"  # the image is there, without this engine
+    BROKEN = "broken"  # it is built, and known not to do its work
+    NONE = "none"  # the release has no such engine
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One engine on one release."""
+
+    kamailio: str
+    suite: str
+    engine: str
+    state: State
+    why: str = ""
+
+
+def places(workshop: Workshop) -> Iterator[Place]:
+    """All of versions.toml, release by release. Asks the engine, and the mirror about what is not built."""
+    facts = versions.load()
+    for release, known in facts.kamailio.items():
+        recipe = images.kamailio(release)
+        built = workshop.built(recipe) if workshop.current(recipe) else None
+        gone = "" if built else unavailable(known.suite)
+        for engine in facts.engine:
+            place = Place(release, known.suite, engine, State.NONE)
+            if engine not in known.engines:
+                yield place
+            elif gone:
+                yield Place(release, known.suite, engine, State.UNAVAILABLE, gone)
+            elif engine in known.broken:
+                yield Place(release, known.suite, engine, State.BROKEN, known.broken[engine])
+            elif built and engine not in built.engines:
+                yield Place(release, known.suite, engine, State.FAILED, built.failed.get(engine, "its source has none"))
+            else:
+                yield Place(release, known.suite, engine, State.BUILT if built else State.AVAILABLE)
+
+
+def unavailable(suite: str) -> str:
+    """What the mirror says where it does not have a suite; nothing where it has."""
+    try:
+        process.run([str(images.FOLDER / "base" / "bootstrap"), "--check", suite], what=f"asking for suite {suite}")
+    except SetupError as error:
+        said = [line.removeprefix("E: ") for line in error.detail.splitlines() if line.startswith("E: ")]
+        return said[0] if said else str(error)
+    return ""
