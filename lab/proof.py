@@ -109,8 +109,9 @@ def _engine(configuration: str, modules: set[str], arguments: str) -> tuple[str,
 
 
 def _resolve(value: str, arguments: str) -> str:
-    """A quoted string as it is; a define by what the command line says (--substdefs=|NAME|value|)."""
-    if value.startswith('"'):
-        return value.strip('"')
-    found = re.search(rf"\|{re.escape(value)}\|([^|]*)\|", arguments)
-    return found[1] if found else ""
+    """A name by what the command line says of it (--substdefs=|NAME|value|); otherwise a quoted string as it is."""
+    name = value.strip('"')
+    found = re.search(rf"\|{re.escape(name)}\|([^|]*)\|", arguments)
+    if found:
+        return found[1]
+    return name if "/" in name else ""
