@@ -20,6 +20,12 @@ bench *args:
 quick *args:
     @./justw lab run experiments/quick.toml "$@"
 
+# The experiment of 2018 as published, as run and corrected, set beside the page (half an hour)
+[no-exit-message]
+published *args:
+    @./justw lab run experiments/published-2018.toml "$@"
+    @./justw lab published latest "$@"
+
 # Every check and every test
 test: _engine lint unit docker-tests
 

@@ -98,4 +98,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN")
     results(report)
     as_json(report)
+
+    published = add(
+        "published",
+        "set a run of the 2018 experiment beside the page itself, as Markdown",
+        "  just published                     runs it and prints this\n  lab published latest > published.md",
+    )
+    published.add_argument("run", metavar="RUN")
+    results(published)
+    as_json(published)
     return whole

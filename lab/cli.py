@@ -265,6 +265,15 @@ def _report(options: argparse.Namespace) -> int:
     return _show(folder, summary.read(folder), as_json=options.json)
 
 
+def _published(options: argparse.Namespace) -> int:
+    from lab import published, store  # noqa: PLC0415
+    from lab.report import published as page  # noqa: PLC0415
+
+    found = published.read(store.find(options.results, options.run))
+    _print(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
+    return Exit.OK
+
+
 def _analyse(folder: Path, *, as_json: bool) -> int:
     """Right of the wall: evidence -> frames -> summary -> table."""
     from lab import frames, summary  # noqa: PLC0415
@@ -309,4 +318,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "frames": _frames,
     "report": _report,
+    "published": _published,
 }

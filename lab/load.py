@@ -31,7 +31,7 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
-        *(("-trace_msg", "-message_file", f"{VOLUME}/{piece.cell}.messages.log") if traced else ()),
+        *(("-trace_msg", "-message_file", f"{VOLUME}/messages.log") if traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 

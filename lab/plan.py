@@ -52,7 +52,7 @@ def make(
             problem = f"no engine {engine!r} on Kamailio {', '.join(releases)}"
             known = dict.fromkeys(name for release in releases.values() for name in release.engines)
             raise experiment.fault("engines", problem, f"there are: {', '.join(known)}")
-    cells = [replace(cell, baseline=_baseline(experiment, cell, cells)) for cell in cells]
+    cells = _with_baselines(experiment, cells)
     first = next(cell for cell in cells if cell.name == cell.baseline)
     cells.append(replace(first, name=first.name + AA_SUFFIX))
     _check_names(experiment, [cell.name for cell in cells])
@@ -98,9 +98,10 @@ def without(plan: Plan, missing: Mapping[str, str]) -> Plan:
     What is compared with a cell that is missing goes with it; nothing may be left of the plan.
     """
     gone = dict(missing)
-    for cell in plan.cells:
-        if cell.baseline in gone and cell.name not in gone:
-            gone[cell.name] = f"{cell.baseline}, which it is compared with, is left out"
+    for _ in plan.cells:  # what is compared with one of these may come before it
+        for cell in plan.cells:
+            if cell.baseline in gone and cell.name not in gone:
+                gone[cell.name] = f"{cell.baseline}, which it is compared with, is left out"
     if plan.aa_cell.removesuffix(AA_SUFFIX) in gone:
         gone.setdefault(plan.aa_cell, gone[plan.aa_cell.removesuffix(AA_SUFFIX)])
 
@@ -123,7 +124,7 @@ def log_bytes(plan: Plan) -> int:
         for scenario in [plan.scenario(cell.scenario)]
     }
     written = sum(piece.calls * logged[piece.cell] for planned in plan.rounds for piece in planned.slices)
-    return written * (1 + plan.repeats)
+    return written if plan.specimen else written * (1 + plan.repeats)
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -173,6 +174,13 @@ def _cells(
         scenario = scenarios[factors["scenario"]].name
         for engine in experiment.keys.engines:
             yield Cell("-".join((engine, *shown)), engine, **{**factors, "scenario": scenario})
+
+
+def _with_baselines(experiment: Experiment, cells: Sequence[Cell]) -> list[Cell]:
+    """Each cell with what it is compared with. Where groups have baselines of their own, those go with the first."""
+    found = {cell.name: _baseline(experiment, cell, cells) for cell in cells}
+    first = next(found[cell.name] for cell in cells)
+    return [replace(cell, baseline=first if found[cell.name] == cell.name else found[cell.name]) for cell in cells]
 
 
 def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:

@@ -5,6 +5,9 @@ The unit is the round: per round and leg one number, d = ln(cell / baseline). Me
 Sources: Student's interval for a mean: Student, "The probable error of a mean", Biometrika 6 (1908) 1-25.
 Power by the noncentral t: Cohen, "Statistical power analysis for the behavioral sciences", 2nd ed. (1988), ch. 2;
 the detectable effect turns that around: Bloom, "Minimum detectable effects", Evaluation Review 19 (1995) 547-556.
+Ratio of two means that were not measured in pairs: Fieller, "Some problems in interval estimation", J. R. Statist.
+Soc. B 16 (1954) 175-185; its degrees of freedom: Welch, "The generalization of Student's problem", Biometrika 34
+(1947) 28-35.
 Several engines: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979) 65-70.
 """
 
@@ -66,6 +69,25 @@ def compare(logs: Sequence[float], alpha: float = ALPHA) -> Comparison:
         n_rounds=n,
         p=2 * float(special.stdtr(n - 1, -abs(mean) / error)),
     )
+
+
+def ratio_of_means(values: Sequence[float], baseline: Sequence[float], alpha: float = ALPHA) -> Comparison:
+    """Fieller's interval for mean(values) / mean(baseline), where nothing pairs the two and their spreads differ.
+
+    The degrees of freedom are Welch's. Without two values on either side, or where the baseline's mean is not told from
+    zero, there is no interval.
+    """
+    if min(len(values), len(baseline)) < 2:  # noqa: PLR2004
+        return Comparison(None, None, None, None, 0)
+    mean, base = statistics.fmean(values), statistics.fmean(baseline)
+    own, theirs = (statistics.variance(each) / len(each) for each in (values, baseline))
+    freedom = (own + theirs) ** 2 / (own**2 / (len(values) - 1) + theirs**2 / (len(baseline) - 1))
+    t = float(special.stdtrit(freedom, 1 - alpha / 2))
+    ratio, g = mean / base, t**2 * theirs / base**2
+    if g >= 1:
+        return Comparison(ratio, None, None, None, 0)
+    half = t / base * math.sqrt(own * (1 - g) + ratio**2 * theirs)
+    return Comparison(ratio, (ratio - half) / (1 - g), (ratio + half) / (1 - g), None, min(len(values), len(baseline)))
 
 
 def log_ratios(cell: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:

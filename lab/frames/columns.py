@@ -147,6 +147,8 @@ SLICES = Table(
         Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
         # Kamailio's counters
         Column("received_requests", INT, "requests", f"`{validity.RECEIVED}`", counter(validity.RECEIVED), null=True),
+        Column("replies_1xx", INT, "replies", "`sl.1xx_replies`", counter("sl.1xx_replies"), null=True),
+        Column("replies_404", INT, "replies", "`sl.404_replies`", counter("sl.404_replies"), null=True),
         Column("replies_401", INT, "replies", f"`{validity.CHALLENGED}`", counter(validity.CHALLENGED), null=True),
         Column("replies_200", INT, "replies", f"`{validity.ANSWERED}`", counter(validity.ANSWERED), null=True),
         Column("registrations_accepted", INT, "", f"`{validity.ACCEPTED}`", counter(validity.ACCEPTED), null=True),

@@ -4,10 +4,12 @@ Whatever a test starts carries the label lab.run with a name of its own, by whic
 pruned. Nothing sleeps until something may be ready: it is asked.
 """
 
+import json
 import secrets
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +19,12 @@ import pytest
 from testcontainers.core.container import DockerContainer
 
 from lab import database, images, testbed
+from lab.errors import UnavailableError
 from lab.images import Built, Workshop
-from tests.docker.driver import Lab
+from tests.docker.driver import SCRIPT, Lab
 
 SECRET = "/run/secrets/driver-password"  # noqa: S105  (a path)
+ROLES = ("kamailio", "mysql", "sipp")
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +35,66 @@ def client() -> Iterator[docker.DockerClient]:
     engine.close()
 
 
+@dataclass
+class Stock:
+    """Images of versions.toml, each made from the tree as it is now when a test first asks for it."""
+
+    workshop: Workshop
+    _made: dict[str, Built | None] = field(default_factory=dict)
+    _schemas: dict[str, bytes] = field(default_factory=dict)
+
+    def kamailio(self, release: str) -> Built | None:
+        """A release's; None where its source is not served any more, and `lab engines` says just that, and why.
+
+        What is not available is no fault of ours, and no test that was skipped either: it is asked for, and told.
+        """
+        if release not in self._made:
+            try:
+                self._made[release] = self.workshop.ensure(images.kamailio(release))
+            except UnavailableError:
+                assert_unavailable(release)
+                self._made[release] = None
+        return self._made[release]
+
+    def database(self, server: str) -> Built:
+        """A database server's."""
+        made = self._made.get(server) or self.workshop.ensure(images.database(server))
+        self._made[server] = made
+        return made
+
+    def schema(self, built: Built) -> bytes:
+        """The SQL files of a Kamailio."""
+        if built.tag not in self._schemas:
+            self._schemas[built.tag] = self.workshop.schema(built)
+        return self._schemas[built.tag]
+
+
+def assert_unavailable(release: str) -> None:
+    """`lab engines` knows that a release cannot be had, and gives the evidence."""
+    said = subprocess.run([SCRIPT, "engines", "--json"], check=True, capture_output=True, text=True).stdout
+    places = [place for place in json.loads(said) if place["kamailio"] == release and place["state"] != "none"]
+    assert places
+    for place in places:
+        assert place["state"] == "not available", place
+        assert place["why"], place
+
+
+@pytest.fixture(scope="session")
+def stock(client: docker.DockerClient) -> Stock:
+    """Every image that a test may ask for."""
+    return Stock(Workshop(client))
+
+
 @pytest.fixture(scope="session")
 def built(client: docker.DockerClient) -> dict[str, Built]:
-    """The three images by role, made from the tree as it is now."""
+    """The testbed's three images by role, as compose.yaml has them: those of the default release."""
     workshop = Workshop(client)
-    return {recipe.folder: workshop.ensure(recipe) for recipe in images.all_recipes()}
+    return {role: workshop.ensure(recipe) for role, recipe in zip(ROLES, images.by_hand(), strict=True)}
 
 
 @dataclass(frozen=True)
-class MySql:
-    """A MySQL that answers queries, as the driver's account sees it."""
+class Server:
+    """A database server that answers queries, as the driver's account sees it."""
 
     container: DockerContainer
     sockets: str  # the volume with its Unix socket
@@ -64,6 +118,13 @@ class MySql:
         with database.connect(self.port, self.password, alive=lambda: True) as connection:
             yield connection
 
+    def load(self, release: str, schema: bytes) -> str:
+        """A release's schema, as a run loads it: the name of the database that has it then."""
+        name = database.template_of(release)
+        assert self.container.get_wrapped_container().put_archive("/tmp", schema)  # noqa: S108  (the container's)
+        ask(self.container, "template", name, "/tmp/mysql")  # noqa: S108
+        return name
+
 
 class Bench:
     """Where single containers are started, each with our label."""
@@ -80,17 +141,18 @@ class Bench:
 
     def start(
         self,
-        role: str,
+        image: str | Built,
         *command: str,
         environment: dict[str, str] | None = None,
         volumes: Iterable[tuple[str, str, str]] = (),
         ports: Iterable[int] = (),
         **options: str,
     ) -> DockerContainer:
-        """A container of a role's image, running in the background; further options are those of the Docker SDK."""
-        container = DockerContainer(
-            self.built[role].id, env=environment, volumes=list(volumes), ports=list(ports)
-        ).with_kwargs(labels={testbed.LABEL_RUN: self.run}, **options)
+        """A container of an image or of a role's, in the background; further options are those of the Docker SDK."""
+        made = image if isinstance(image, Built) else self.built[image]
+        container = DockerContainer(made.id, env=environment, volumes=list(volumes), ports=list(ports)).with_kwargs(
+            labels={testbed.LABEL_RUN: self.run}, **options
+        )
         if command:
             container.with_command(list(command))
         return container.start()
@@ -102,11 +164,11 @@ class Bench:
         return name
 
     @contextmanager
-    def mysql(self) -> Iterator[MySql]:
-        """A MySQL on fresh volumes."""
+    def database(self, image: str | Built = "mysql") -> Iterator[Server]:
+        """A database server on fresh volumes."""
         sockets = self.volume()
         container = self.start(
-            "mysql",
+            image,
             ports=[3306],
             volumes=[
                 (self.volume(), "/var/lib/mysql", "rw"),
@@ -114,7 +176,7 @@ class Bench:
                 (str(self._secret), SECRET, "ro"),
             ],
         )
-        server = MySql(container, sockets, container.get_exposed_port(3306), self._password)
+        server = Server(container, sockets, container.get_exposed_port(3306), self._password)
         with server.driver():
             yield server
 

@@ -1,0 +1,135 @@
+"""The published experiment's result page, as Markdown: the page of 2018 beside this lab's run of it."""
+
+from collections.abc import Iterator, Sequence
+
+from lab.published import Published, Ratio, Run, spread
+
+FORMS = {
+    "published": "the page, 2018",
+    "as-printed": "its files as printed",
+    "as-run": "its files with a plain Call-ID, as they must have been run",
+    "corrected": "a correct registration",
+}
+
+
+def markdown(found: Published) -> str:
+    """The whole page."""
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: Published) -> Iterator[str]:
+    yield f"# The experiment of 2018, repeated: {found.run}"
+    yield ""
+    yield (
+        f"Kamailio {found.kamailio}, conditions of the page (docs/2018.md), another machine: times of the page and of "
+        f"this run are not to be compared, only what happens in them. Offered: {found.offered_per_s} calls a second."
+    )
+    yield ""
+    yield "## What the page says, and what was found"
+    yield ""
+    yield from _table(("The page", "", "Found"), [(c.says, f"**{c.verdict}**", c.figure) for c in found.claims])
+    yield ""
+    yield "## An engine's time against native's, over all requests"
+    yield ""
+    yield from _table(("", *FORMS), [_ratio_row(engine, found.ratios) for engine in _engines(found.ratios)])
+    yield ""
+    yield (
+        "Ratio and 95 % interval; of the page by Fieller (its runs have no partners; Welch's degrees of freedom), of "
+        "this run by Student over rounds."
+    )
+    yield ""
+    yield "## A correct registration, leg by leg"
+    yield ""
+    legs = list(dict.fromkeys(leg for means in found.legs.values() for leg in means))
+    rows = [
+        (engine, *(f"{means[leg]:.1f}" if leg in means else "-" for leg in legs))
+        for engine, means in found.legs.items()
+    ]
+    yield from _table(("mean, usec", *legs), rows)
+    yield ""
+    yield "## What a call does"
+    yield ""
+    head = (
+        "form",
+        "engine",
+        "achieved calls/s",
+        "requests a call",
+        "replies a call",
+        "retransmissions",
+        "authenticated",
+    )
+    yield from _table(head, list(_calls(found)))
+    yield ""
+    yield "## Every run, as the page's awk script counts it"
+    for form, what in FORMS.items():
+        runs = found.of(form)
+        if runs:
+            yield ""
+            yield f"### {form}: {what}"
+            yield ""
+            yield from _table(("engine", "run", "cnt", "sum", "min", "max", "avg"), [_awk(run) for run in runs])
+            yield ""
+            for engine in dict.fromkeys(run.engine for run in runs):
+                mean, deviation = spread([run for run in runs if run.engine == engine])
+                yield (
+                    f"{engine}: mean of avg {mean:.1f}"
+                    + (f", sd {deviation:.1f}" if deviation is not None else "")
+                    + "  "
+                )
+
+
+def _engines(ratios: Sequence[Ratio]) -> list[str]:
+    return list(dict.fromkeys(ratio.engine for ratio in ratios))
+
+
+def _ratio_row(engine: str, ratios: Sequence[Ratio]) -> tuple[str, ...]:
+    def text(form: str) -> str:
+        for ratio in ratios:
+            if (ratio.engine, ratio.form) == (engine, form) and ratio.found.ratio is not None:
+                low, high = ratio.found.ci_low, ratio.found.ci_high
+                bounds = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+                return f"{ratio.found.ratio:.3f}{bounds}"
+        return "-"
+
+    return (engine, *map(text, FORMS))
+
+
+def _calls(found: Published) -> Iterator[tuple[str, ...]]:
+    for form in FORMS:
+        for engine in dict.fromkeys(run.engine for run in found.of(form) if run.methods is not None):
+            runs = [run for run in found.of(form) if run.engine == engine]
+            yield (
+                form,
+                engine,
+                _range([run.rate_per_s or 0.0 for run in runs], 0),
+                _shares([run.methods or {} for run in runs]),
+                _shares([run.replies or {} for run in runs]),
+                _range([float(run.retransmissions or 0) for run in runs], 0),
+                f"{sum(run.authenticated or 0 for run in runs)} of {sum(run.calls for run in runs)}",
+            )
+
+
+def _shares(counts: Sequence[dict[str, float]]) -> str:
+    names = dict.fromkeys(name for each in counts for name in each)
+    return ", ".join(f"{name} {_range([each.get(name, 0.0) for each in counts], 3)}" for name in names)
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _awk(run: Run) -> tuple[str, ...]:
+    figures = run.figures
+    return (
+        run.engine,
+        *(str(value) for value in (run.number, figures.cnt, figures.sum, figures.min, figures.max)),
+        f"{figures.avg:.6g}",
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
