@@ -88,7 +88,7 @@ def _kamailio(
             raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
     return (
         {name: images.kamailio(name) for name in releases},
-        {name: plan.Release(known[name].engines, known[name].broken) for name in releases},
+        {name: plan.Release(known[name].engines, known[name].broken, known[name].ends) for name in releases},
     )
 
 

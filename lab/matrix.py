@@ -29,6 +29,7 @@ class Place:
     engine: str
     state: State
     why: str = ""
+    variant: str = ""  # patches that the build has, and why
 
 
 def places(workshop: Workshop) -> Iterator[Place]:
@@ -38,18 +39,19 @@ def places(workshop: Workshop) -> Iterator[Place]:
         recipe = images.kamailio(release)
         built = workshop.built(recipe) if workshop.current(recipe) else None
         gone = "" if built else unavailable(known.suite)
+        patches = known.patches
+        variant = f"with {patches.names} of {patches.tarball}: {patches.why}" if patches else ""
         for engine in facts.engine:
-            place = Place(release, known.suite, engine, State.NONE)
+            state, why = State.BUILT if built else State.AVAILABLE, ""
             if engine not in known.engines:
-                yield place
+                state = State.NONE
             elif gone:
-                yield Place(release, known.suite, engine, State.UNAVAILABLE, gone)
+                state, why = State.UNAVAILABLE, gone
             elif engine in known.broken:
-                yield Place(release, known.suite, engine, State.BROKEN, known.broken[engine])
+                state, why = State.BROKEN, known.broken[engine]
             elif built and engine not in built.engines:
-                yield Place(release, known.suite, engine, State.FAILED, built.failed.get(engine, "its source has none"))
-            else:
-                yield Place(release, known.suite, engine, State.BUILT if built else State.AVAILABLE)
+                state, why = State.FAILED, built.failed.get(engine, "its source has none")
+            yield Place(release, known.suite, engine, state, why, variant)
 
 
 def unavailable(suite: str) -> str:

@@ -143,6 +143,7 @@ class Plan:
     limits: Limits
     inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
     known_broken: dict[str, str] = field(default_factory=dict)  # cell -> what is known of it (images/versions.toml)
+    known_ends: dict[str, int] = field(default_factory=dict)  # cell -> exit code of its Kamailio, where not 0
     left_out: tuple[str, ...] = ()  # combinations that a release does not have
     specimen: Specimen | None = None
 
@@ -269,6 +270,7 @@ class StartRecord:
     cpus_asked: dict[str, str]  # role -> CPUs, in the kernel's list form
     cpus_allowed: dict[str, str]  # the same, read back from the kernel
     exit_code: int | None = None  # of Kamailio, ended in order when the round was over
+    exit_code_known: int = 0  # what an engine is known to end with on this release
     bindings: int | None = None  # rows in location after that
     bindings_expected: int | None = None
     reasons: tuple[str, ...] = field(default=())

@@ -28,6 +28,7 @@ class Release:
 
     engines: Sequence[str]
     broken: Mapping[str, str] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)  # engine -> exit code of Kamailio, where its end fails
 
 
 def make(
@@ -74,6 +75,11 @@ def make(
             cell.name: releases[cell.kamailio].broken[cell.engine]
             for cell in cells
             if cell.engine in releases[cell.kamailio].broken
+        },
+        known_ends={
+            cell.name: releases[cell.kamailio].ends[cell.engine]
+            for cell in cells
+            if cell.engine in releases[cell.kamailio].ends
         },
         left_out=tuple(
             f"{cell.name}: Kamailio {cell.kamailio} has no engine {cell.engine}"

@@ -13,6 +13,7 @@ from lab.errors import TestbedError
 from lab.model import CpuClock
 
 WORKER = "udp receiver"
+CONTACTS = "usrloc.location_contacts"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 # Runs inside Kamailio's container, in its own pid and network namespaces. Sections are parted by lines '== name'.

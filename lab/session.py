@@ -218,6 +218,8 @@ class Session:
 
         (`ul.flush` by RPC writes nothing in this database mode, and says that all is well: decision 0012.)
         """
+        # Whose end is known to fail does not get as far as writing them: these are counted in its memory.
+        in_memory = {name: stations[name].contacts() for name in self.plan.known_ends if not starts[name].reasons}
         with ThreadPoolExecutor(len(stations)) as pool:
             codes = dict(zip(stations, pool.map(Station.stop, stations.values()), strict=True))
         calls = dict.fromkeys(starts, 0)
@@ -233,7 +235,12 @@ class Session:
             counted = replace(
                 start,
                 exit_code=codes[name],
-                bindings=self.databases[station.cell.database].bindings(name_of(name)),
+                exit_code_known=self.plan.known_ends.get(name, 0),
+                bindings=(
+                    in_memory[name]
+                    if name in in_memory
+                    else self.databases[station.cell.database].bindings(name_of(name))
+                ),
                 bindings_expected=self._bound(name, calls[name]),
             )
             counted = replace(counted, reasons=self.judges.start(counted))

@@ -102,6 +102,10 @@ class Station:
         with suppress(TestbedError):  # its holder may be gone as well
             self.holder.fetch(override.log_of(self.cell.name), self.log_offset, [], into)
 
+    def contacts(self) -> int | None:
+        """Bindings that Kamailio has in memory, by its own count."""
+        return self._inside().statistics.get(sampling.CONTACTS)
+
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
         self.kamailio.stop(timeout=STOP_SECONDS)

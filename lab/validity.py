@@ -198,7 +198,7 @@ def _pinning(start: StartRecord) -> Iterator[str]:
 
 
 def _end(start: StartRecord) -> Iterator[str]:
-    if start.exit_code:
+    if start.exit_code not in {None, 0, start.exit_code_known}:
         yield f"Kamailio: ended with exit code {start.exit_code}"
 
 

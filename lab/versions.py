@@ -52,6 +52,7 @@ class Kamailio:
     line: Line | None = None
     patches: Patches | None = None
     broken: dict[str, str] = Field(default_factory=dict)  # engine -> what it cannot do, as docs/engines has it
+    ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -25,14 +25,14 @@ import pyarrow as pa
 from lab.errors import Exit
 from lab.frames import log
 from lab.frames.dataset import write_messages
-from lab.model import Leg, LegRule, SlicePlan
+from lab.model import LegRule, SlicePlan
 
 LINES = 1_000_000
 RUNS = 9
 GOAL = 1.5
 LONGER = 4
 PLAN = SlicePlan(round=1, position=3, cell="lua", warmup=False, calls=LINES // 2, rate_per_s=1000)
-LEGS = (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2))
+LEGS = (LegRule("challenge", "REGISTER", 1), LegRule("authenticated", "REGISTER", 2))
 CALLS_UNDER_WAY = 5
 
 ONE_FIELD = """

@@ -18,7 +18,7 @@ import mysql.connector
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from lab import database, images, testbed
+from lab import database, execution, images, testbed
 from lab.errors import UnavailableError
 from lab.images import Built, Workshop
 from tests.docker.driver import SCRIPT, Lab
@@ -211,7 +211,6 @@ def module_lab(
 
 def ask(container: DockerContainer, *command: str) -> str:
     """Output of a command in a container, which must succeed."""
-    answer = container.exec(list(command))
-    text = bytes(answer.output).decode()
-    assert answer.exit_code == 0, text
-    return text
+    answer = execution.ask(container.get_wrapped_container(), list(command))
+    assert answer.code == 0, answer.last_words
+    return answer.text

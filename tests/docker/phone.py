@@ -5,9 +5,11 @@ to an OPTIONS sent afterwards says that whatever came of the requests before it 
 """
 
 import hashlib
+import queue
 import re
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 RELAY = Path(__file__).parent / "data" / "relay.pl"
 
 DOMAIN = "127.0.0.1"
+PATIENCE_SECONDS = 20  # for an answer that takes milliseconds on an idle machine
+Command = Callable[..., str]
 # Who talks to Kamailio, and from where. The fence comes last: see relay.pl.
 SOCKETS = {
     "caller": "127.0.0.1:5070",
@@ -49,12 +53,20 @@ class Datagram:
         return re.findall(rf"^{name}: (.*?)\r$", self.text, re.MULTILINE)
 
 
+class SilenceError(Exception):
+    """Kamailio does not even answer the keepalive any more."""
+
+
 class Phone:
     """All sockets of SOCKETS, on one line to the container that has them."""
 
-    def __init__(self, line: subprocess.Popen[str]) -> None:
+    def __init__(self, line: subprocess.Popen[str], kamcmd: Command) -> None:
         """Use `open_in`."""
         self._line = line
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._listen)
+        self._reader.start()
+        self.kamcmd = kamcmd  # Kamailio's RPC
         self._fences = 0
         self._heard: set[Datagram] = set()
         self.engine = ""  # the marker in the latest fence
@@ -74,7 +86,8 @@ class Phone:
             "fence", request("OPTIONS", f"sip:{DOMAIN}", fence, sender=f"sip:fence@{DOMAIN}", via="127.0.0.1:5069")
         )
         arrived: list[Datagram] = []
-        for datagram in self._read():
+        while True:
+            datagram = self._read()
             if datagram.at == "fence" and datagram.header("Call-ID") == fence:
                 self.engine = datagram.header("X-Lab-Engine")
                 return sorted(arrived, key=lambda one: list(SOCKETS).index(one.at))
@@ -82,28 +95,43 @@ class Phone:
             if ours and (copies or datagram not in self._heard):
                 arrived.append(datagram)
             self._heard.add(datagram)
-        raise AssertionError("the relay has ended")
+
+    def close(self) -> None:
+        """The relay ends with its standard input."""
+        assert self._line.stdin
+        self._line.stdin.close()
+        self._reader.join()
 
     def _write(self, at: str, text: str) -> None:
         assert self._line.stdin
         self._line.stdin.write(f"{at} {text.encode().hex()}\n")
         self._line.stdin.flush()
 
-    def _read(self) -> Iterator[Datagram]:
+    def _read(self) -> Datagram:
+        try:
+            at, _, content = self._lines.get(timeout=PATIENCE_SECONDS).strip().partition(" ")
+        except queue.Empty:
+            raise SilenceError("no answer to a keepalive") from None
+        return Datagram(at, bytes.fromhex(content).decode())
+
+    def _listen(self) -> None:
         for line in self._line.stdout or ():
-            at, _, content = line.strip().partition(" ")
-            yield Datagram(at, bytes.fromhex(content).decode())
+            self._lines.put(line)
 
 
 @contextmanager
-def open_in(container: str) -> Iterator[Phone]:
+def open_in(container: str, kamcmd: Command) -> Iterator[Phone]:
     """A phone in a running container that has Perl, and Kamailio in its network namespace."""
     sockets = [f"{name}={place}" for name, place in SOCKETS.items()]
     command = ["docker", "exec", "--interactive", container, "perl", "-e", RELAY.read_text(), *sockets]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as line:
         assert line.stdout
         assert line.stdout.readline() == "ready\n"
-        yield Phone(line)  # at the end its standard input closes, and the relay goes
+        phone = Phone(line, kamcmd)
+        try:
+            yield phone
+        finally:
+            phone.close()
 
 
 def request(

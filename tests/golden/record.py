@@ -6,6 +6,9 @@
 *real* is what the testbed gave. *built* is a small run with all that can go wrong in a log or a record: an invalid
 slice that was run again, a retransmission, a request of no leg, a foreign call, an error, torn lines, bytes that are no
 UTF-8, counters that could not be read.
+
+The real run is older than the form of its plan: what plan.json calls aa_cell, scenarios and a cell's baseline was once
+called otherwise, and was renamed by hand. Logs and records are as they were recorded.
 """
 
 import shutil
@@ -89,7 +92,7 @@ def _spoil(piece: SlicePlan, log: bytes) -> bytes:
 
 def _judged(piece: SlicePlan, log: bytes, engine: str) -> tuple[SliceRecord, bytes]:
     record = testing.record(piece, log, engine=engine)
-    return replace(record, reasons=validity.judge(record, PLAN.limits)), log
+    return replace(record, reasons=validity.judge(record, PLAN.limits, PLAN.scenario_of(piece.cell))), log
 
 
 if __name__ == "__main__":

@@ -13,13 +13,20 @@ from lab.errors import BadInputError
 from lab.frames import log
 from lab.frames.columns import MESSAGES
 from lab.latency import tally
-from lab.model import SlicePlan
+from lab.model import LegRule, SlicePlan
 from lab.testing import SCENARIO, latency_line
 
 PLAN = SlicePlan(round=1, position=3, cell="lua-aa", warmup=False, calls=2, rate_per_s=100)
 CALL = f"{PLAN.call_id_prefix}17"
 CHALLENGE = latency_line(CALL, 118, cseq=1, worker=7)
 AUTHENTICATED = latency_line(CALL, 380, cseq=2, worker=8)
+# What a scenario may declare: requests that it repeats itself, some of them of no leg, several of one leg.
+ON_PURPOSE = (
+    LegRule("first", "REGISTER", 1),
+    LegRule("third", "REGISTER", 1, order=3),
+    LegRule("third", "REGISTER", 2, order=2),
+    LegRule("bye", "BYE", 2),
+)
 ERROR = f" 2(8) ERROR: |1|1 REGISTER|{CALL}|<script>: it failed\n".encode()
 
 
@@ -29,12 +36,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "kamailio.log"
 
 
-def read(path: Path, *lines: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read(
+    path: Path, *lines: bytes, legs: tuple[LegRule, ...] = SCENARIO.legs
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Messages and malformed lines of a log, after a check that both readers count it alike."""
     path.write_bytes(b"".join(lines))
-    parts = list(log.read(path, PLAN, "lua", SCENARIO.legs))
+    parts = list(log.read(path, PLAN, "lua", legs))
     found = log.total([part.tally for part in parts])
-    counted = tally(path.read_bytes(), PLAN.call_id_prefix, SCENARIO.legs)
+    counted = tally(path.read_bytes(), PLAN.call_id_prefix, legs)
     in_order = replace(found, malformed=tuple(sorted(found.malformed)))
     assert in_order == replace(counted, errors=(), malformed=tuple(sorted(counted.malformed)))
     for part in parts:
@@ -82,6 +91,25 @@ def test_a_repeat_is_marked_as_a_retransmission(path: Path) -> None:
     frame, _ = read(path, CHALLENGE, AUTHENTICATED, CHALLENGE, options, CHALLENGE)
     assert frame["retransmission"].tolist() == [False, False, True, False, True]
     assert frame["leg"].tolist() == ["challenge", "authenticated", "challenge", "other", "challenge"]
+
+
+@pytest.mark.parametrize("part_bytes", [log.PART_BYTES, 100])
+@pytest.mark.parametrize("call", ["17", "seventeen"])
+def test_what_a_scenario_repeats_itself_has_a_leg_by_its_order(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str, part_bytes: int
+) -> None:
+    """A retransmission is what comes beyond that, and has the leg of the last. Parts of a log make no difference."""
+    monkeypatch.setattr(log, "PART_BYTES", part_bytes)
+    line = latency_line(PLAN.call_id_prefix + call, 5)
+    frame, _ = read(path, line, CHALLENGE.replace(b"REGISTER", b"OPTIONS"), line, line, line, line, legs=ON_PURPOSE)
+    assert frame["leg"].tolist() == ["first", "other", "other", "third", "third", "third"]
+    assert frame["retransmission"].tolist() == [False, False, False, False, True, True]
+
+
+def test_more_repeats_than_a_byte_counts(path: Path) -> None:
+    """The last is as much a retransmission as the second."""
+    frame, _ = read(path, *[CHALLENGE] * 600, legs=ON_PURPOSE)
+    assert frame["retransmission"].tolist() == [False] * 3 + [True] * 597
 
 
 def test_foreign_calls_are_rows_of_no_leg(path: Path) -> None:
@@ -183,6 +211,24 @@ def test_a_line_longer_than_a_block_is_refused(path: Path, monkeypatch: pytest.M
     path.write_bytes(CHALLENGE * 5 + b"x" * 1000 + b"\n" + CHALLENGE * 5)
     with pytest.raises(BadInputError, match=r"kamailio\.log: cannot be read as a log"):
         list(log.read(path, PLAN, "lua", SCENARIO.legs))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_both_readers_agree_on_any_traffic(path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Whatever is declared, and however often, in which order and in how many parts it comes."""
+    monkeypatch.setattr(log, "PART_BYTES", log.PART_BYTES if seed % 2 else 700)
+    chance = random.Random(seed)  # noqa: S311  (reproducible, no secret)
+    kinds = [(method, cseq) for method in ("REGISTER", "ACK", "BYE") for cseq in (1, 2)]
+    declared = {(*chance.choice(kinds), chance.randrange(1, 4)) for _ in range(chance.randrange(1, 7))}
+    rules = tuple(
+        LegRule(chance.choice("abc"), method, cseq, order) for method, cseq, order in sorted(declared)
+    )
+    names = [f"{PLAN.call_id_prefix}{call}" for call in (1, 2, 300, "x", "07")] + ["1.2-1"]
+    lines = [
+        latency_line(chance.choice(names), chance.randrange(500), cseq=cseq, method=method)
+        for method, cseq in chance.choices(kinds, k=80)
+    ]
+    read(path, *lines, legs=rules)  # checks that they do
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -9,11 +9,11 @@ import pytest
 
 from lab import latency
 from lab.latency import Pooled, pooled, tally
-from lab.model import Leg, LegRule, Tally
+from lab.model import LegRule, Tally
 from lab.testing import latency_line
 
 PREFIX = "1.3-"  # of the Call-IDs of the first round's third slice
-LEGS = (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2))
+LEGS = (LegRule("challenge", "REGISTER", 1), LegRule("authenticated", "REGISTER", 2))
 CALL = f"{PREFIX}17"
 CHALLENGE = latency_line(CALL, 118, cseq=1)
 AUTHENTICATED = latency_line(CALL, 380, cseq=2)
@@ -54,8 +54,8 @@ def test_legs_by_method_and_cseq() -> None:
     """Each leg has its messages and their time; a request of no declared leg is another one's."""
     bye = latency_line(CALL, 9, cseq=3, method="BYE")
     found = count(START_UP, CHALLENGE, AUTHENTICATED, latency_line(f"{PREFIX}18", 82), bye)
-    assert found.messages == {Leg.CHALLENGE: 2, Leg.AUTHENTICATED: 1, Leg.OTHER: 1}
-    assert found.usec_sum == {Leg.CHALLENGE: 200, Leg.AUTHENTICATED: 380, Leg.OTHER: 9}
+    assert found.messages == {"challenge": 2, "authenticated": 1, "other": 1}
+    assert found.usec_sum == {"challenge": 200, "authenticated": 380, "other": 9}
     assert (found.retransmissions, found.foreign, found.errors, found.malformed) == (0, 0, (), ())
     assert found.lines == 4
 
@@ -63,7 +63,7 @@ def test_legs_by_method_and_cseq() -> None:
 def test_an_empty_log_has_nothing() -> None:
     """Zero of everything, for every leg."""
     found = count()
-    assert found.messages == {Leg.CHALLENGE: 0, Leg.AUTHENTICATED: 0, Leg.OTHER: 0}
+    assert found.messages == {"challenge": 0, "authenticated": 0, "other": 0}
     assert found.lines == 0
     assert not found.malformed
 
@@ -79,9 +79,62 @@ def test_a_retransmission_is_a_repeat_of_call_id_cseq_and_method() -> None:
     options = latency_line(CALL, 5, cseq=1, method="OPTIONS")
     found = count(CHALLENGE, AUTHENTICATED, again, options, options)
     assert found.retransmissions == 2
-    assert found.messages == {Leg.CHALLENGE: 1, Leg.AUTHENTICATED: 1, Leg.OTHER: 1}
-    assert found.usec_sum[Leg.CHALLENGE] == 118
+    assert found.messages == {"challenge": 1, "authenticated": 1, "other": 1}
+    assert found.usec_sum["challenge"] == 118
     assert found.lines == 5
+
+
+# A scenario that sends the same request several times itself: the 2018 page's, in which each comes thrice.
+ON_PURPOSE = (
+    LegRule("first", "REGISTER", 1),
+    LegRule("second", "REGISTER", 1, order=2),
+    LegRule("third", "REGISTER", 1, order=3),
+    LegRule("bye", "BYE", 1),
+)
+
+
+@pytest.mark.parametrize(
+    ("times", "legs", "retransmissions"),
+    [
+        (1, {"first": 1}, 0),
+        (3, {"first": 1, "second": 1, "third": 1}, 0),
+        (4, {"first": 1, "second": 1, "third": 1}, 1),
+        (300, {"first": 1, "second": 1, "third": 1}, 297),
+    ],
+)
+@pytest.mark.parametrize("call", [CALL, f"{PREFIX}x"], ids=["numbered", "otherwise"])
+def test_what_a_scenario_repeats_itself_is_no_retransmission(
+    call: str, times: int, legs: dict[str, int], retransmissions: int
+) -> None:
+    """The first, the second and the third of a call are a leg each; one more is sent again by the transport."""
+    log = [latency_line(call, 10 * number) for number in range(1, times + 1)]
+    found = tally(log, PREFIX, ON_PURPOSE)
+    assert found.messages == {"first": 0, "second": 0, "third": 0, "bye": 0, "other": 0} | legs
+    assert found.usec_sum["third"] == (30 if times > 2 else 0)
+    assert (found.retransmissions, found.lines) == (retransmissions, times)
+
+
+def test_the_order_of_a_request_is_that_within_its_call() -> None:
+    """Calls run beside each other; what one has sent is not counted for another, nor one method for another."""
+    bye = latency_line(CALL, 5, method="BYE")
+    other = latency_line(f"{PREFIX}18", 7)
+    found = tally([CHALLENGE, other, bye, CHALLENGE, bye, other], PREFIX, ON_PURPOSE)
+    assert found.messages == {"first": 2, "second": 2, "third": 0, "bye": 1, "other": 0}
+    assert found.retransmissions == 1
+
+
+def test_a_gap_in_the_declared_order_is_of_no_leg() -> None:
+    """Only the third is a leg: the two before it are sent on purpose all the same."""
+    rules = (LegRule("third", "REGISTER", 1, order=3),)
+    found = tally([CHALLENGE] * 4, PREFIX, rules)
+    assert (found.messages, found.retransmissions) == ({"third": 1, "other": 2}, 1)
+
+
+def test_several_requests_may_be_one_leg() -> None:
+    """Its name stands once, and its messages are those of all of them."""
+    rules = (LegRule("register", "REGISTER", 1), LegRule("register", "REGISTER", 2))
+    assert latency.leg_names(rules) == ("register", "other")
+    assert tally(CHALLENGE + AUTHENTICATED, PREFIX, rules).messages == {"register": 2, "other": 0}
 
 
 def test_calls_of_another_slice_are_foreign() -> None:
@@ -150,13 +203,13 @@ def test_a_last_line_that_broke_off_is_told() -> None:
     """A full disk leaves half a line; without the marker in it nothing else would show."""
     found = count(CHALLENGE, AUTHENTICATED[:40])
     assert found.malformed == (AUTHENTICATED[:40].decode(),)
-    assert found.messages[Leg.CHALLENGE] == 1
+    assert found.messages["challenge"] == 1
 
 
 def test_a_last_line_that_only_lacks_its_newline_counts() -> None:
     """The figure is all there."""
     found = count(CHALLENGE, AUTHENTICATED.rstrip())
-    assert found.messages == {Leg.CHALLENGE: 1, Leg.AUTHENTICATED: 1, Leg.OTHER: 0}
+    assert found.messages == {"challenge": 1, "authenticated": 1, "other": 0}
     assert not found.malformed
 
 
@@ -164,14 +217,14 @@ def test_bytes_that_are_no_utf8_stay_apart() -> None:
     """A Call-ID may hold any byte: it is shown escaped, and two that differ in such a byte are two."""
     lines = [CHALLENGE.replace(CALL.encode(), CALL.encode() + odd) for odd in (b"\xff", b"\xfe", b"\xff")]
     found = count(*lines, b" 2(8) ERROR: <script>: \xfc\n")
-    assert found.messages[Leg.CHALLENGE] == 2
+    assert found.messages["challenge"] == 2
     assert found.retransmissions == 1
     assert found.errors == (r" 2(8) ERROR: <script>: \xfc",)
 
 
 def test_a_clock_set_back_gives_a_negative_time() -> None:
     """Kamailio prints the difference of two readings of the wall clock, and so do we."""
-    assert count(CHALLENGE.replace(b"118", b"-2000000")).usec_sum[Leg.CHALLENGE] == -2_000_000
+    assert count(CHALLENGE.replace(b"118", b"-2000000")).usec_sum["challenge"] == -2_000_000
 
 
 # --- the 2018 page's figures --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from lab import load, testing
 from lab.errors import Exit, TestbedError
 from lab.latency import tally
-from lab.model import Leg, SippOutcome, SlicePlan
+from lab.model import SippOutcome, SlicePlan
 from lab.override import VOLUME
 
 RECORDED = Path(__file__).parent / "data" / "sipp.csv"  # SIPp 3.7.3: 600 calls at 400 a second
@@ -41,7 +41,7 @@ def test_a_call_tells_its_slice_apart() -> None:
     prefix, counter = told(load.command(PLAN, PIECE))["-cid_str"].split("%")
     assert counter == "u"  # SIPp's number of the call
     log = [testing.latency_line(f"{prefix}1", 50), testing.latency_line(f"{prefix}2", 50)]
-    assert tally(log, PIECE.call_id_prefix, testing.SCENARIO.legs).messages[Leg.CHALLENGE] == 2
+    assert tally(log, PIECE.call_id_prefix, testing.SCENARIO.legs).messages["challenge"] == 2
     prefixes = [piece.call_id_prefix for planned in PLAN.rounds for piece in planned.slices]
     assert not [(one, two) for one in prefixes for two in prefixes if one != two and one.startswith(two)]
 

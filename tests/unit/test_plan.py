@@ -1,6 +1,7 @@
 """From an experiment to its plan: which cells, in which order, and what is refused before anything starts."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +11,11 @@ import yaml
 
 from lab import experiment, plan, testing, versions
 from lab.errors import BadInputError
-from lab.model import Leg, LegRule, Plan, RoundPlan
+from lab.model import LegRule, Plan, RoundPlan, Scenario, Specimen
+from lab.plan import Release
 
-ENGINES = ("native", "lua", "python3")
+RELEASE = Release(("native", "lua", "python3"))
+SCENARIOS = {"register": testing.SCENARIO}
 SOUND = """\
 name = "mine"
 engines = ["native", "lua"]
@@ -31,9 +34,10 @@ def make(
     folder: Path,
     *changes: tuple[str, str],
     more: str = "",
-    kamailio: str = "6.0.1",
+    releases: Mapping[str, Release] | None = None,
+    scenarios: Mapping[str, Scenario] = SCENARIOS,
     children: int = 2,
-    inputs: str | None = None,
+    inputs: str = "cafe",
 ) -> Plan:
     """The plan of a sound experiment, with changes to its text."""
     text = SOUND + more
@@ -42,14 +46,12 @@ def make(
         text = text.replace(old, new)
     path = folder / "mine.toml"
     path.write_text(text)
-    asked = experiment.read(path)
     return plan.make(
-        asked,
-        engines=ENGINES,
-        kamailio=kamailio,
-        scenario=testing.SCENARIO,
+        experiment.read(path),
+        releases=releases or {"6.0.1": RELEASE},
+        scenarios=scenarios,
         children=children,
-        inputs={"scenario": "cafe" if inputs is None else inputs},
+        inputs={"scenario register": inputs},
     )
 
 
@@ -83,9 +85,11 @@ def test_the_hash_covers_all_that_will_happen(tmp_path: Path, old: str, new: str
 
 
 def test_the_hash_covers_what_the_file_leaves_to_the_machine(tmp_path: Path) -> None:
-    """Workers by CPUs, and the release; and what lies in the files that it names."""
-    changed = make(tmp_path, children=3), make(tmp_path, kamailio="6.1.0"), make(tmp_path, inputs="d00d")
-    assert len({plan.hash for plan in (make(tmp_path), *changed)}) == 4
+    """Workers by CPUs, and the release; what a scenario declares; what lies in the files that it names."""
+    declared = {"register": replace(testing.SCENARIO, counters={})}
+    changed = make(tmp_path, children=3), make(tmp_path, releases={"6.1.0": RELEASE}), make(tmp_path, inputs="d00d")
+    hashes = {plan.hash for plan in (make(tmp_path), *changed, make(tmp_path, scenarios=declared))}
+    assert len(hashes) == 5
 
 
 def test_a_round_whose_log_would_not_fit_is_refused(tmp_path: Path) -> None:
@@ -153,7 +157,8 @@ def test_the_baseline_runs_twice(tmp_path: Path) -> None:
     """The A/A cell is the baseline under another name, and the last cell."""
     made = make(tmp_path, ('baseline = "native"', 'baseline = "lua"'))
     assert [cell.name for cell in made.cells] == ["native", "lua", "lua-aa"]
-    assert made.baseline == "lua"
+    assert made.aa_cell == "lua-aa"
+    assert {cell.baseline for cell in made.cells} == {"lua"}
     assert replace(made.cells[2], name="lua") == made.cells[1]
 
 
@@ -170,6 +175,173 @@ def test_a_list_of_routings_gives_the_product(tmp_path: Path) -> None:
     ]
 
 
+# --- factors ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ("", ["native", "lua"]),
+        ('database = "mariadb"\n', ["native", "lua"]),
+        ('database = ["mysql", "mariadb"]\n', ["native-mysql", "lua-mysql", "native-mariadb", "lua-mariadb"]),
+        ('scenario = ["register", "a/b"]\n', ["native-register", "lua-register", "native-b", "lua-b"]),
+        (
+            'scenario = ["register", "a/b"]\ndatabase = ["mysql", "mariadb"]\n',
+            [
+                *("native-mysql-register", "lua-mysql-register", "native-mysql-b", "lua-mysql-b"),
+                *("native-mariadb-register", "lua-mariadb-register", "native-mariadb-b", "lua-mariadb-b"),
+            ],
+        ),
+    ],
+)
+def test_a_cell_is_called_after_its_engine_and_what_varies(tmp_path: Path, more: str, names: list[str]) -> None:
+    """A factor of one value is the same for all, and in no name."""
+    scenarios = {**SCENARIOS, "a/b": replace(testing.SCENARIO, name="b")}
+    made = make(tmp_path, more=more, scenarios=scenarios)
+    assert [cell.name for cell in made.cells] == [*names, f"{names[0]}-aa"]
+
+
+def test_a_cell_has_its_value_of_every_factor(tmp_path: Path) -> None:
+    """Release, database and scenario; the scenario by its own name, wherever its file lies."""
+    more = 'database = ["mysql", "mariadb"]\nscenario = "../traffic/mine.xml"\n'
+    scenarios = {"../traffic/mine.xml": replace(testing.SCENARIO, name="mine")}
+    made = make(tmp_path, more=more, releases={"5.6.3": RELEASE}, scenarios=scenarios)
+    assert [(cell.kamailio, cell.database, cell.scenario) for cell in made.cells[1:3]] == [
+        ("5.6.3", "mysql", "mine"),
+        ("5.6.3", "mariadb", "mine"),
+    ]
+    assert made.databases == ("mysql", "mariadb")
+    assert made.scenario_of("lua-mariadb").name == "mine"
+
+
+TWO = {"6.0.1": RELEASE, "5.6.3": RELEASE}
+RELEASES = 'kamailio = ["6.0.1", "5.6.3"]\n'
+
+
+def baselines(made: Plan) -> dict[str, str]:
+    """What each cell is compared with."""
+    return {cell.name: cell.baseline for cell in made.cells}
+
+
+def test_an_engine_is_the_baseline_of_its_own_group(tmp_path: Path) -> None:
+    """Lua with native on the same release; native itself from release to release, with the first."""
+    made = make(tmp_path, more=RELEASES, releases=TWO)
+    assert baselines(made) == {
+        "native-6.0.1": "native-6.0.1",
+        "lua-6.0.1": "native-6.0.1",
+        "native-5.6.3": "native-6.0.1",
+        "lua-5.6.3": "native-5.6.3",
+        "native-6.0.1-aa": "native-6.0.1",
+    }
+    assert made.aa_cell == "native-6.0.1-aa"
+    assert made.releases == ("6.0.1", "5.6.3")
+
+
+def test_a_cell_is_the_baseline_of_all(tmp_path: Path) -> None:
+    """Also of those of other releases."""
+    made = make(tmp_path, ('baseline = "native"', 'baseline = "lua-5.6.3"'), more=RELEASES, releases=TWO)
+    assert set(baselines(made).values()) == {"lua-5.6.3"}
+    assert made.aa_cell == "lua-5.6.3-aa"
+
+
+def test_a_baseline_that_a_group_lacks_is_refused(tmp_path: Path) -> None:
+    """Python 3 as the baseline, and a release that has none; what there is is named."""
+    releases = {"6.0.1": RELEASE, "5.6.3": Release(("native", "lua"))}
+    engines = ('engines = ["native", "lua"]', 'engines = ["native", "python3"]')
+    with pytest.raises(BadInputError, match=r"mine\.toml:3: baseline: 'python3' is no cell") as caught:
+        make(tmp_path, engines, ('baseline = "native"', 'baseline = "python3"'), more=RELEASES, releases=releases)
+    assert caught.value.remedy == (
+        "cells: native-6.0.1, python3-6.0.1, native-5.6.3; "
+        "or an engine that every group of cells has: native, python3"
+    )
+
+
+# --- what a release lacks ------------------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_a_release_lacks_is_left_out_there(tmp_path: Path) -> None:
+    """And said; elsewhere it is measured."""
+    made = make(tmp_path, more=RELEASES, releases={"6.0.1": RELEASE, "5.6.3": Release(("native",))})
+    assert [cell.name for cell in made.cells] == ["native-6.0.1", "lua-6.0.1", "native-5.6.3", "native-6.0.1-aa"]
+    assert made.left_out == ("lua-5.6.3: Kamailio 5.6.3 has no engine lua",)
+    assert {piece.cell for planned in made.rounds for piece in planned.slices} == {cell.name for cell in made.cells}
+
+
+def test_an_engine_that_no_release_has_is_refused(tmp_path: Path) -> None:
+    """With all that there are on any of them."""
+    releases = {"6.0.1": Release(("native", "ruby")), "5.6.3": Release(("native", "sqlang"))}
+    with pytest.raises(BadInputError, match=r"mine\.toml:2: engines: no engine 'lua' on Kamailio 6\.0\.1, 5\.6\.3") as no:
+        make(tmp_path, more=RELEASES, releases=releases)
+    assert no.value.remedy == "there are: native, ruby, sqlang"
+
+
+def test_what_is_known_of_an_engine_goes_by_cell(tmp_path: Path) -> None:
+    """Broken on one release; its end fails there, too. The A/A cell of such an engine is as it is."""
+    releases = {"6.0.1": RELEASE, "5.6.3": Release(RELEASE.engines, {"lua": "it leaks"}, {"lua": 139, "ruby": 1})}
+    made = make(tmp_path, more=RELEASES, releases=releases)
+    assert (made.known_broken, made.known_ends) == ({"lua-5.6.3": "it leaks"}, {"lua-5.6.3": 139})
+    alone = make(tmp_path, ('baseline = "native"', 'baseline = "lua"'), releases={"5.6.3": releases["5.6.3"]})
+    assert list(alone.known_ends) == ["lua", "lua-aa"]
+
+
+def test_a_plan_without_some_of_its_cells(tmp_path: Path) -> None:
+    """As if they had never been: the order of the others stays; the reason is kept beside what was left out before."""
+    made = make(tmp_path, more=RELEASES, releases={"6.0.1": RELEASE, "5.6.3": Release(("native",))})
+    rest = plan.without(made, {"lua-6.0.1": "no image"})
+    assert [cell.name for cell in rest.cells] == ["native-6.0.1", "native-5.6.3", "native-6.0.1-aa"]
+    for before, after in zip(made.rounds, rest.rounds, strict=True):
+        assert [piece for piece in before.slices if piece.cell != "lua-6.0.1"] == list(after.slices)
+    assert rest.left_out == (*made.left_out, "lua-6.0.1: no image")
+    assert plan.without(made, {}) == made
+
+
+def test_what_is_compared_with_a_missing_cell_goes_with_it(tmp_path: Path) -> None:
+    """However far: without the first native there is nothing to compare the others with."""
+    made = make(tmp_path, more=RELEASES, releases=TWO)
+    half = plan.without(made, {"native-5.6.3": "no source"})
+    assert [cell.name for cell in half.cells] == ["native-6.0.1", "lua-6.0.1", "native-6.0.1-aa"]
+    assert half.left_out[1:] == ("lua-5.6.3: native-5.6.3, which it is compared with, is left out",)
+    none = plan.without(made, {"native-6.0.1": "no source"})
+    assert none.cells == ()
+    assert {line.partition(":")[0] for line in none.left_out} == {cell.name for cell in made.cells}
+
+
+# --- a specimen -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_specimen_may_have_its_cells_in_turn(tmp_path: Path) -> None:
+    """All slices of one cell, then all of the next, as whoever it repeats has done; warm-up first of each."""
+    made = make(tmp_path, more='[specimen]\norder = "in turn"\n')
+    assert made.specimen == Specimen(order="in turn")
+    for planned in made.rounds:
+        assert order(planned) == ["native"] * 6 + ["lua"] * 6 + ["native-aa"] * 6
+        assert [piece.warmup for piece in planned.slices] == ([True] * 2 + [False] * 4) * 3
+        assert [piece.position for piece in planned.slices] == list(range(1, 19))
+
+
+def test_a_specimen_may_be_interleaved_all_the_same(tmp_path: Path) -> None:
+    """As our own experiments are."""
+    made = make(tmp_path, more="[specimen]\ntrace_messages = true\n")
+    assert [order(planned) for planned in made.rounds] == [order(planned) for planned in make(tmp_path).rounds]
+
+
+# --- the log --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_logs_is_by_its_scenarios(tmp_path: Path) -> None:
+    """A latency line a leg, or what the scenario says; each slice as often as it may be run; a specimen's once."""
+    scenarios = {**SCENARIOS, "call": replace(testing.SCENARIO, name="call", log_bytes=1500)}
+    more = 'scenario = ["register", "call"]\n'
+    made = make(tmp_path, more=more, scenarios=scenarios)
+    calls = Counter(made.scenario_of(p.cell).name for planned in made.rounds for p in planned.slices)
+    assert plan.log_bytes(made) == 2 * 602 * (calls["register"] * 2 * 128 + calls["call"] * 1500)
+    specimen = make(tmp_path, more=f"{more}[specimen]\n", scenarios=scenarios)
+    assert plan.log_bytes(specimen) * 2 == plan.log_bytes(made)
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("change", "more", "problem"),
     [
@@ -179,7 +351,7 @@ def test_a_list_of_routings_gives_the_product(tmp_path: Path) -> None:
         (('baseline = "native"', 'baseline = "native-a"'), 'routing = ["a", "x/a"]', "cells are not distinct"),
         # The A/A cell of the first would be called as the second.
         (('baseline = "native"', 'baseline = "native-a"'), 'routing = ["a", "a-aa"]', "cells are not distinct"),
-        (('baseline = "native"', 'baseline = "native-a"'), 'routing = ["a", "b.c"]', "mine.toml:11: routing: no cell"),
+        (('baseline = "native"', 'baseline = "native-a"'), 'routing = ["a", "B"]', "mine.toml:11: routing: no cell"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(tmp_path: Path, change: tuple[str, str], more: str, problem: str) -> None:
@@ -226,7 +398,7 @@ def test_a_scenario_declares_its_legs(scenario: Path) -> None:
     """By method and CSeq; the file's name is the scenario's."""
     read = plan.read_scenario(scenario)
     assert read.name == "mine"
-    assert read.legs == (LegRule(Leg.CHALLENGE, "INVITE", 3), LegRule(Leg.AUTHENTICATED, "INVITE", 4))
+    assert read.legs == (LegRule("challenge", "INVITE", 3), LegRule("authenticated", "INVITE", 4))
 
 
 def test_a_scenario_without_its_declaration(scenario: Path) -> None:
@@ -235,6 +407,30 @@ def test_a_scenario_without_its_declaration(scenario: Path) -> None:
     with pytest.raises(BadInputError, match=r"mine\.toml: missing") as caught:
         plan.read_scenario(scenario)
     assert "[legs]" in caught.value.remedy
+
+
+def test_a_scenario_declares_what_a_call_is_and_does(scenario: Path) -> None:
+    """Whatever it leaves out is as for a registration of ours."""
+    declare(
+        scenario,
+        'whole = "call"\nsetup = "register"\ntraffic = "other.xml"\nbindings = false\nlog_bytes = 1500\n'
+        '[legs]\na = { method = "INVITE", cseq = 1 }\nb = { method = "INVITE", cseq = 1, order = 2 }\n'
+        '[counters]\n"sl.407_replies" = 1\n"registrar.accepted_regs" = 0\n',
+    )
+    assert plan.read_scenario(scenario) == Scenario(
+        "mine",
+        (LegRule("a", "INVITE", 1), LegRule("b", "INVITE", 1, order=2)),
+        whole="call",
+        counters={"sl.407_replies": 1, "registrar.accepted_regs": 0},
+        traffic="other.xml",
+        setup="register",
+        bindings=False,
+        log_bytes=1500,
+    )
+    assert plan.read_scenario(scenario).file == "other.xml"
+    declare(scenario, '[legs]\na = { method = "INVITE", cseq = 1 }\n')
+    assert plan.read_scenario(scenario) == Scenario("mine", (LegRule("a", "INVITE", 1),))
+    assert plan.read_scenario(scenario).file == "mine.xml"
 
 
 @pytest.mark.parametrize(
@@ -246,13 +442,19 @@ def test_a_scenario_without_its_declaration(scenario: Path) -> None:
         ("[legs]\nchallenge = 1\n", "int"),
         ('[legs]\nchallenge = { method = "REGISTER" }\n', "cseq"),
         ('[legs]\nchallenge = { method = "REGISTER", cseq = "one" }\n', "one"),
-        ('[legs]\nchalenge = { method = "REGISTER", cseq = 1 }\n', "chalenge"),
-        ('[legs]\nchallenge = { method = "REGISTER", cseq = 1 }\n', "lacks authenticated"),
-        ("[legs]\n", "lacks challenge, authenticated"),
+        ('[legs]\nchallenge = { method = "REGISTER", cseq = 1, order = "first" }\n', "first"),
+        ('[legs]\nother = { method = "REGISTER", cseq = 1 }\n', r"\[legs\] has a leg of the name 'other'"),
+        ("[legs]\n", r"\[legs\] has no leg"),
+        ('hole = "call"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "hole: unknown key"),
+        ('log_bytes = "much"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "much"),
+        ('[legs]\na = { method = "ACK", cseq = 1 }\n[counters]\n"sl.x" = "one"\n', "one"),
+        ('[legs]\na = { method = "ACK", cseq = 1 }\n[conters]\n', "conters: unknown key"),
+        ('counters = 3\n[legs]\na = { method = "ACK", cseq = 1 }\n', "items"),
     ],
 )
 def test_a_declaration_that_declares_nothing_sound(scenario: Path, declaration: str, problem: str) -> None:
-    """The message names the file and what is wrong in it."""
+    """The message names the file and what is wrong in it, and where the keys are explained."""
     declare(scenario, declaration)
-    with pytest.raises(BadInputError, match=rf"mine\.toml: .*{problem}"):
+    with pytest.raises(BadInputError, match=rf"mine\.toml: .*{problem}") as caught:
         plan.read_scenario(scenario)
+    assert caught.value.remedy == "see docs/scenarios.md"

@@ -8,7 +8,7 @@ import pytest
 
 from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.latency import Pooled, pooled
-from lab.model import Cell, Leg, LegRule, Limits, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import Cell, LegRule, Limits, Plan, RoundPlan, Scenario, SlicePlan
 from lab.report import terminal, view
 from lab.summary import CellSummary, Summary
 
@@ -34,7 +34,7 @@ PLAN = Plan(
     repeats=2,
     children=1,
     subscribers=10,
-    scenario=Scenario("register", (LegRule(Leg.CHALLENGE, "REGISTER", 1), LegRule(Leg.AUTHENTICATED, "REGISTER", 2))),
+    scenario=Scenario("register", (LegRule("challenge", "REGISTER", 1), LegRule("authenticated", "REGISTER", 2))),
     limits=Limits(),
 )
 CHALLENGE = LegFigures(3200, 52.34, 50.0, 41.0, 71.5, 98.0, 1203)

@@ -25,16 +25,17 @@ LEFT = {
     "host",
     "images",
     "load",
+    "matrix",
     "override",
     "runner",
     "session",
     "station",
     "testbed",
 }
-RIGHT = {"figures", "frames", "report", "summary"}
+RIGHT = {"figures", "frames", "published", "report", "summary"}
 # Used on both sides, so they load neither. Of these `cli` and its kin load more only when a command needs it.
 BOTH = {
-    *("claims", "cores", "errors", "experiment", "latency", "model", "plan", "process", "proof"),
+    *("claims", "cores", "errors", "experiment", "latency", "model", "plan", "preprocess", "process", "proof"),
     *("sampling", "stats", "store", "testing", "validity", "versions"),
     *("__init__", "arguments", "cli", "progress"),
 }
