@@ -44,7 +44,7 @@ unit *args:
 
 # Tests with the real images; arguments go to pytest
 docker-tests *args: _engine
-    @./justw lab images
+    @./justw lab images --all
     pytest tests/docker "$@"
 
 [private]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 
 from lab import arguments as arguments_
-from lab.errors import BadInputError, Exit, LabError, SetupError
+from lab.errors import BadInputError, Exit, LabError, SetupError, UnavailableError
 from lab.model import Plan
 
 if TYPE_CHECKING:
@@ -157,9 +157,13 @@ def _images(options: argparse.Namespace) -> int:
 
     workshop = images.Workshop(host.engine(), _listener())
     recipes = _recipes(options)
-    if not options.list:
-        for recipe in recipes:
+    for recipe in () if options.list else recipes:
+        try:
             workshop.ensure(recipe)
+        except UnavailableError as error:
+            if not options.all:
+                raise
+            Console(stderr=True, highlight=False).print(f"! {error}", markup=False, soft_wrap=True)
     rows = [(recipe, workshop.built(recipe) if workshop.current(recipe) else None) for recipe in recipes]
     if options.json:
         _print(json.dumps([{"tag": recipe.tag, "image": built and asdict(built)} for recipe, built in rows], indent=1))

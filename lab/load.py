@@ -14,6 +14,7 @@ GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
 
 LOG_NAME = "kamailio.log"
+RAW_LOG_NAME = "kamailio-raw.log.gz"  # where LOG_NAME is not what Kamailio wrote
 STATISTICS_NAME = "sipp.csv"
 ERRORS_NAME = "sipp-errors.log"
 

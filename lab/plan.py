@@ -118,6 +118,8 @@ def without(plan: Plan, missing: Mapping[str, str]) -> Plan:
         plan,
         cells=tuple(cell for cell in plan.cells if cell.name not in gone),
         rounds=tuple(map(rest, plan.rounds)),
+        known_broken={name: known for name, known in plan.known_broken.items() if name not in gone},
+        known_ends={name: known for name, known in plan.known_ends.items() if name not in gone},
         left_out=(*plan.left_out, *(f"{name}: {reason}" for name, reason in gone.items())),
     )
 

@@ -1,6 +1,8 @@
 """The rounds of a run: fresh start, proof, slices, bindings. Evidence is written as soon as there is some."""
 
+import gzip
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -10,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import latency, load, override, proof, store
+from lab import latency, load, override, proof, store, validity
 from lab import plan as planning
 from lab.cores import Layout, format_list
 from lab.database import Database, name_of, template_of
@@ -188,6 +190,9 @@ class Session:
         after = station.sample_after(database, cpus)
         with self.run.part("slices", piece.id) as folder:
             size = station.fetch_slice(piece, folder)
+            if self.plan.specimen and self.plan.specimen.log == "tee":
+                received = after.statistics[validity.RECEIVED] - before.statistics[validity.RECEIVED]
+                size = self._through_tee(station, piece, folder, received)
             with (folder / load.LOG_NAME).open("rb") as log:
                 tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
             record = SliceRecord(
@@ -205,6 +210,21 @@ class Session:
             store.dump(record, folder / "slice.json")
         station.log_offset += size  # only now: what a broken slice has logged is still to be had
         return record
+
+    def _through_tee(self, station: Station, piece: SlicePlan, folder: Path, requests: int) -> int:
+        """The slice's log once tee has written all of it; kept as it was, and in the lab's own form beside."""
+        log, raw = folder / load.LOG_NAME, folder / load.RAW_LOG_NAME
+        size = log.stat().st_size
+        for _ in range(PATIENCE):
+            with log.open("rb") as lines:
+                if sum(latency.MARKER.encode() in line for line in lines) >= requests:
+                    break
+            size = station.fetch_slice(piece, folder)
+        with log.open("rb") as lines, gzip.open(raw, "wb", compresslevel=1) as kept:
+            shutil.copyfileobj(lines, kept)
+        with gzip.open(raw, "rb") as lines, log.open("wb") as ours:
+            ours.writelines(latency.plain(line) for line in lines)
+        return size
 
     def _bound(self, cell: str, calls: int) -> int | None:
         """How many subscribers have a binding after so many calls; unknown of a specimen."""

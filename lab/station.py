@@ -72,6 +72,7 @@ class Station:
     sipp: "Container"
     holder: Holder
     log_offset: int = 0
+    through_tee: bool = False
     cgroup: sampling.Cgroup = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +109,9 @@ class Station:
 
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
+        if self.through_tee:  # which Kamailio waits for, and which waits for Kamailio
+            self.kamailio.kill(signal="SIGTERM")
+            ask(self.kamailio, ["sh", "-c", "kill $(cat /run/kamailio/tee.pid)"])
         self.kamailio.stop(timeout=STOP_SECONDS)
         return int(self.kamailio.wait()["StatusCode"])
 

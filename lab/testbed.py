@@ -137,6 +137,7 @@ class Testbed:
             kamailio=self._container(override.kamailio_of(cell.name)),
             sipp=self._container(override.sipp_of(cell.name)),
             holder=holder,
+            through_tee=self.plan.specimen is not None and self.plan.specimen.log == "tee",
         )
 
     def _who_died(self, holder: Holder) -> TestbedError | None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 from lab import load, override, proof, sampling, testing, validity
 from lab.cores import Layout, auto
 from lab.database import Database, name_of
-from lab.model import Cell, Plan
+from lab.model import Cell, Plan, Scenario
 from lab.station import Holder, Station
 from lab.testbed import Testbed
 
@@ -45,6 +45,8 @@ class World:
     says: dict[str, str] = field(default_factory=dict)  # cell -> the engine that its Kamailio really runs
     dead: set[str] = field(default_factory=set)  # cells whose Kamailio has ended before anyone asked
     unmarked: set[str] = field(default_factory=set)  # cells whose probe fails
+    unable: dict[str, str] = field(default_factory=dict)  # cell -> SIPp's file that fails there, before the slices
+    crashing: set[str] = field(default_factory=set)  # cells whose Kamailio ends when that happens
     lost: dict[str, int] = field(default_factory=dict)  # slice -> calls that fail in it
     silent: set[str] = field(default_factory=set)  # slices after which Kamailio answers no RPC
     mute: set[str] = field(default_factory=set)  # slices that SIPp does not even begin
@@ -159,7 +161,8 @@ class Kamailio(Double):
         self.world = world
         self.cell = cell
         pid = 0 if cell.name in world.dead else os.getpid()
-        self.attrs = {"Image": "sha256:" + "5" * 64, "State": {"Pid": pid}}
+        self.state = {"Pid": pid, "Running": True, "ExitCode": 0}
+        self.attrs = {"Image": "sha256:" + "5" * 64, "State": self.state}
         self.statistics = Counter[str]()
         self.answers = True
         self.log = Path(override.log_of(cell.name))
@@ -200,29 +203,35 @@ class Kamailio(Double):
         with self.log.open("ab") as log:
             log.write(lines)
 
-    def registered(self, prefix: str, calls: int) -> None:
-        """So many registrations came in, and all went well."""
-        self.statistics.update(
-            {
-                validity.RECEIVED: 2 * calls,
-                **dict.fromkeys((validity.CHALLENGED, validity.ANSWERED, validity.ACCEPTED), calls),
-            }
-        )
-        legs = testing.SCENARIO.legs
+    def played(self, scenario: Scenario, prefix: str, calls: int) -> None:
+        """So many calls came in, and all went well."""
+        self.statistics[validity.RECEIVED] += len(scenario.legs) * calls
+        self.statistics.update({name: times * calls for name, times in scenario.counters.items()})
         ids = [f"{prefix}{number}" for number in range(1, calls + 1)]
-        self.say(b"".join(testing.latency_line(one, 50 * leg.cseq, cseq=leg.cseq) for one in ids for leg in legs))
+        lines = (
+            testing.latency_line(one, 50 * leg.cseq, cseq=leg.cseq, method=leg.method)
+            for one in ids
+            for leg in scenario.legs
+        )
+        self.say(b"".join(lines))
         name = name_of(self.cell.name)
-        self.world.databases[name] = max(self.world.databases[name], min(calls, testing.SUBSCRIBERS))
+        bound = min(calls, testing.SUBSCRIBERS) * scenario.bindings
+        self.world.databases[name] = max(self.world.databases[name], bound)
 
     def _counters(self) -> str:
+        self.statistics[sampling.CONTACTS] = self.world.databases[name_of(self.cell.name)]
+        names = {validity.RECEIVED, *testing.SCENARIO.counters, *self.statistics}
+        replies = {name for name in names if name.startswith("sl.")}
+
         def shown(name: str) -> str:
-            group, counter = name.split(".")
-            return f"{group}:{counter} = {self.statistics[name]}\n"
+            return f"{name.replace('.', ':')} = {self.statistics[name]}\n"
+
+        def sent(name: str) -> str:
+            return f"\t{name.removeprefix('sl.').removesuffix('_replies')}: {self.statistics[name]}\n"
 
         return (
-            f"== statistics\n{''.join(map(shown, (validity.RECEIVED, validity.ACCEPTED, validity.REJECTED)))}"
-            f"== replies\n{{\n\t200: {self.statistics[validity.ANSWERED]}\n"
-            f"\t401: {self.statistics[validity.CHALLENGED]}\n}}\n"
+            f"== statistics\n{''.join(map(shown, sorted(names - replies)))}"
+            f"== replies\n{{\n{''.join(map(sent, sorted(replies)))}}}\n"
             "== processes\n{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
             "== clocks\n7 1000 1000\n"
             "== snmp\nUdp: InErrors RcvbufErrors\nUdp: 0 0\n"
@@ -234,9 +243,10 @@ class Kamailio(Double):
 class Sipp(Double):
     """The container of a cell's SIPp."""
 
-    def __init__(self, world: World, kamailio: Kamailio) -> None:
+    def __init__(self, world: World, plan: Plan, kamailio: Kamailio) -> None:
         """In that Kamailio's network."""
         self.world = world
+        self.plan = plan
         self.kamailio = kamailio
 
     def answer(self, command: list[str]) -> Output:
@@ -247,7 +257,25 @@ class Sipp(Double):
         told = dict(pairwise(command))
         if told["-sf"] == "/scenarios/probe.xml":
             return self._probe(Path(told["-log_file"]))
-        return self._load(told)
+        return self._load(told) if "-stf" in told else self._once(told)
+
+    def _played(self, told: dict[str, str]) -> Scenario:
+        """The scenario of a file: the cell's own, or another one of the plan."""
+        own = self.plan.scenario_of(self.kamailio.cell.name)
+        file = told["-sf"].removeprefix("/scenarios/")
+        return next(one for one in (own, *self.plan.scenarios) if one.file == file)
+
+    def _once(self, told: dict[str, str]) -> Output:
+        cell, calls = self.kamailio.cell.name, int(told["-m"])
+        scenario = self._played(told)
+        self.world.history.append(f"once {cell} {scenario.file} {calls}")
+        if self.world.unable.get(cell) == scenario.file:
+            self.kamailio.say(b" 1(7) ERROR: <script>: it cannot be done\n")
+            if cell in self.world.crashing:
+                self.kamailio.state.update(Running=False, ExitCode=139)
+            return 1, (b"", b"1 call failed")
+        self.kamailio.played(scenario, told["-cid_str"].removesuffix("%u"), calls)
+        return 0, (b"", b"")
 
     def _probe(self, log: Path) -> Output:
         cell = self.kamailio.cell
@@ -267,7 +295,7 @@ class Sipp(Double):
         if piece in self.world.mute:
             return 255, (b"", b"Unable to load scenario")
         lost = self.world.lost.get(piece, 0)
-        self.kamailio.registered(told["-cid_str"].removesuffix("%u"), calls - lost)
+        self.kamailio.played(self._played(told), told["-cid_str"].removesuffix("%u"), calls - lost)
         self.kamailio.answers = piece not in self.world.silent
         statistics.write_text(_statistics(calls, lost, float(told["-r"])))
         if lost:
@@ -296,13 +324,13 @@ class Mysql(Database):
         """To no server."""
         self.world = world
 
-    def add_subscribers(self, count: int) -> None:
+    def add_subscribers(self, template: str, count: int) -> None:
         """They are there."""
-        self.world.history.append(f"subscribers {count}")
+        self.world.history.append(f"subscribers {count} {template}")
 
-    def renew(self, name: str) -> None:
+    def renew(self, name: str, template: str) -> None:
         """Fresh, so nobody is bound."""
-        self.world.history.append(f"renew {name}")
+        self.world.history.append(f"renew {name} {template}")
         self.world.databases[name] = 0
 
     def bindings(self, name: str) -> int:
@@ -324,11 +352,12 @@ class Bed(Testbed):
         self.plan = plan
 
     @contextmanager
-    def up(self) -> Iterator[tuple[Database, Holder]]:
-        """MySQL and the holder of the logs."""
+    def up(self) -> Iterator[tuple[dict[str, Database], Holder]]:
+        """Every server that the plan names, and the holder of the logs."""
         self.world.history.append("up")
+        servers: dict[str, Database] = {server: Mysql(self.world) for server in self.plan.databases}
         try:
-            yield Mysql(self.world), Holder(cast("Container", LogHolder(self.world)))
+            yield servers, Holder(cast("Container", LogHolder(self.world)))
         finally:
             self.world.history.append("down")
 
@@ -341,12 +370,16 @@ class Bed(Testbed):
         finally:
             self.world.history.append("removed")
 
+    def load_schema(self, server: str, release: str, schema: bytes) -> None:
+        """It is there."""
+        self.world.history.append(f"schema {server} {release} {schema.decode()}")
+
     def allowed(self, service: str) -> str:
         """As was asked."""
-        assert service == "mysql"
+        assert service in self.plan.databases
         return "0"
 
     def _fresh(self, cell: Cell, holder: Holder) -> Station:
         kamailio = Kamailio(self.world, cell)
-        sipp = Sipp(self.world, kamailio)
+        sipp = Sipp(self.world, self.plan, kamailio)
         return Station(cell, cast("Container", kamailio), cast("Container", sipp), holder)

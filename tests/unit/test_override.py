@@ -9,22 +9,28 @@ import yaml
 
 from lab import override, testing
 from lab.cores import Layout
-from lab.model import Cell, Plan, Role
+from lab.model import Cell, Plan, Role, Specimen
 from lab.override import Images
 
 FOLDER = "/results/20261123T080000Z-mine/evidence/testbed"
-IMAGES = Images(kamailio="sha256:" + "a" * 64, mysql="sha256:" + "b" * 64, sipp="sha256:" + "c" * 64)
+IMAGES = Images(
+    kamailio={"6.0.1": "sha256:" + "a" * 64, "5.6.3": "sha256:" + "d" * 64},
+    database={"mysql": "sha256:" + "b" * 64, "mariadb": "sha256:" + "e" * 64},
+    sipp="sha256:" + "c" * 64,
+)
 LAYOUT = Layout("lists", {Role.KAMAILIO: (4, 5), Role.MYSQL: (0,), Role.SIPP: (1,), Role.DRIVER: (2,)})
 PLAN = replace(
     testing.plan(),
     cells=(
         Cell("native", "native", "6.0.1"),
         Cell("lua-lean", "lua", "6.0.1", "../mine/lean"),
+        Cell("lua-old", "lua", "5.6.3", database="mariadb"),
         Cell("native-aa", "native", "6.0.1"),
     ),
 )
 CELLS = [cell.name for cell in PLAN.cells]
-SERVICES = override.build(PLAN, LAYOUT, IMAGES, FOLDER)["services"]
+SERVICES = override.build(PLAN, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+SERVERS = ["mysql", "mariadb"]
 
 
 def kamailio(cell: str) -> dict[str, Any]:
@@ -45,9 +51,9 @@ def mounted(source: str, target: str) -> dict[str, Any]:
 
 
 def test_a_cell_is_a_kamailio_and_a_sipp() -> None:
-    """Beside one MySQL and one holder of the logs for all of them."""
+    """Beside one of each database server and one holder of the logs for all of them."""
     own = {f"{role}-{cell}" for role in ("kamailio", "sipp") for cell in CELLS}
-    assert set(SERVICES) == own | {"mysql", "log-holder", "kamailio", "sipp"}
+    assert set(SERVICES) == own | {*SERVERS, "log-holder", "kamailio", "sipp"}
     assert set(override.services_of(PLAN)) == own
 
 
@@ -57,20 +63,29 @@ def test_the_services_by_hand_stay_down() -> None:
     assert [name for name, service in SERVICES.items() if service.get("scale") == 0] == ["kamailio", "sipp"]
 
 
+def test_only_the_servers_of_the_plan_are_started() -> None:
+    """Nobody waits for, or measures beside, a server that no cell uses."""
+    alone = override.build(testing.plan(), LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    assert [name for name in alone if name in SERVERS] == ["mysql"]
+    other = replace(testing.plan(), cells=(Cell("lua", "lua", "6.0.1", database="mariadb"),))
+    services = override.build(other, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    assert [name for name in services if name in SERVERS] == ["mariadb"]
+    assert set(services["kamailio"]["depends_on"]) == set(services["kamailio-lua"]["depends_on"]) == {"mariadb"}
+
+
 def test_images_go_by_digest() -> None:
-    """A tag may move to another image before somebody raises the testbed again."""
+    """A tag may move to another image before somebody raises the testbed again. Each cell has its release's."""
     found = {name: service["image"] for name, service in SERVICES.items() if "image" in service}
-    for name, image in found.items():
-        role = "sipp" if name == "log-holder" else name.partition("-")[0]
-        assert image == getattr(IMAGES, role)
-    assert set(found) == set(SERVICES) - {"kamailio", "sipp"}
+    releases = {f"kamailio-{cell.name}": IMAGES.kamailio[cell.kamailio] for cell in PLAN.cells}
+    sipps = dict.fromkeys(("log-holder", *(f"sipp-{cell}" for cell in CELLS)), IMAGES.sipp)
+    assert found == releases | sipps | dict(IMAGES.database)
 
 
 def test_every_container_is_pinned() -> None:
     """Kamailio to its own CPUs, the log's holder to SIPp's."""
     pinned = {name: service["cpuset"] for name, service in SERVICES.items() if "cpuset" in service}
     assert pinned == (
-        {"mysql": "0", "log-holder": "1"}
+        {"mysql": "0", "mariadb": "0", "log-holder": "1"}
         | {f"kamailio-{cell}": "4-5" for cell in CELLS}
         | {f"sipp-{cell}": "1" for cell in CELLS}
     )
@@ -101,6 +116,7 @@ def test_sipp_is_in_its_own_kamailios_network(cell: str) -> None:
     [
         ("native", "native", "kamailio_native", "parity"),
         ("lua-lean", "lua", "kamailio_lua_lean", "lean"),
+        ("lua-old", "lua", "kamailio_lua_old", "parity"),
         ("native-aa", "native", "kamailio_native_aa", "parity"),
     ],
 )
@@ -114,14 +130,42 @@ def test_kamailio_has_engine_database_routing_and_log_of_its_cell(
         "LAB_DATABASE": f"${{LAB_FRESH_DATABASES:+{database}}}",
         "LAB_ROUTING": routing,
         "LAB_LOG": f"/var/log/kemi-lab/{cell}.log",
+        "LAB_CONFIGURATION": "kamailio.cfg",
     }
-    assert kamailio(cell)["volumes"] == [mounted(f"{FOLDER}/etc/{routing}", "/etc/kamailio")]
+    assert kamailio(cell)["volumes"][0] == mounted(f"{FOLDER}/etc", "/etc/kamailio")
 
 
-def test_only_the_driver_reaches_mysql() -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_kamailio_has_the_socket_of_its_own_server(cell: str) -> None:
+    """And starts after that one. MySQL's is what it has by hand; compose.yaml has a volume for each."""
+    server = PLAN.cell(cell).database
+    sockets = [{"type": "volume", "source": f"{server}-socket", "target": "/run/mysqld"}]
+    assert kamailio(cell)["volumes"][1:] == ([] if server == "mysql" else sockets)
+    assert set(kamailio(cell)["depends_on"]) == {server}
+    by_hand = yaml.safe_load((Path(__file__).parents[2] / override.BASE).read_text())
+    assert f"{server}-socket:/run/mysqld" in by_hand["services"][server]["volumes"]
+    assert f"{server}-socket" in by_hand["volumes"]
+    assert f"{override.DEFAULT_SERVER}-socket:/run/mysqld" in by_hand["services"]["kamailio"]["volumes"]
+
+
+@pytest.mark.parametrize(
+    ("specimen", "tee"), [(None, False), (Specimen(), False), (Specimen(log="tee"), True)], ids=["ours", "file", "tee"]
+)
+def test_only_a_specimen_logs_through_tee(specimen: Specimen | None, *, tee: bool) -> None:
+    """It costs what it measures."""
+    plan = replace(PLAN, specimen=specimen)
+    services = override.build(plan, LAYOUT, IMAGES, FOLDER, "published.cfg")["services"]
+    for cell in CELLS:
+        environment = services[f"kamailio-{cell}"]["environment"]
+        assert (environment.get("LAB_TEE") == "1") is tee
+        assert environment["LAB_CONFIGURATION"] == "published.cfg"
+
+
+def test_only_the_driver_reaches_a_server() -> None:
     """At a port of this machine that nobody else has, so that two runs can be up at once."""
-    assert SERVICES["mysql"]["ports"] == ["127.0.0.1::3306"]
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["mysql"]
+    for server in SERVERS:
+        assert SERVICES[server]["ports"] == ["127.0.0.1::3306"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == SERVERS
 
 
 class Tagged(yaml.SafeLoader):
@@ -140,7 +184,7 @@ Tagged.add_constructor("!override", _override)
 
 def written(plan: Plan = PLAN) -> dict[str, Any]:
     """The file as Compose sees it."""
-    text = override.text(override.build(plan, LAYOUT, IMAGES, FOLDER))
+    text = override.text(override.build(plan, LAYOUT, IMAGES, FOLDER, "kamailio.cfg"))
     services: dict[str, Any] = yaml.load(text, Loader=Tagged)["services"]  # noqa: S506  (a safe loader)
     return services
 
@@ -149,7 +193,9 @@ def written(plan: Plan = PLAN) -> dict[str, Any]:
 def test_what_compose_would_merge_is_replaced(cell: str) -> None:
     """A dependency on the service by hand, and profiles that would keep a service down."""
     services = written()
-    assert services[f"kamailio-{cell}"]["depends_on"] == ("instead", {"mysql": {"condition": "service_started"}})
+    server = PLAN.cell(cell).database
+    assert services[f"kamailio-{cell}"]["depends_on"] == ("instead", {server: {"condition": "service_started"}})
+    assert services[server]["profiles"] == ("instead", [])
     assert services[f"sipp-{cell}"]["depends_on"] == {f"kamailio-{cell}": {"condition": "service_started"}}
     assert services[f"sipp-{cell}"]["profiles"] == services["log-holder"]["profiles"] == ("instead", [])
 

@@ -295,6 +295,13 @@ def test_a_plan_without_some_of_its_cells(tmp_path: Path) -> None:
     assert plan.without(made, {}) == made
 
 
+def test_nothing_is_known_of_a_cell_that_is_left_out(tmp_path: Path) -> None:
+    """It neither works, though said to be broken, nor ends."""
+    made = make(tmp_path, releases={"6.0.1": Release(RELEASE.engines, {"lua": "it leaks"}, {"lua": 139, "native": 1})})
+    rest = plan.without(made, {"lua": "no image"})
+    assert (rest.known_broken, rest.known_ends) == ({}, {"native": 1, "native-aa": 1})
+
+
 def test_what_is_compared_with_a_missing_cell_goes_with_it(tmp_path: Path) -> None:
     """However far: without the first native there is nothing to compare the others with."""
     made = make(tmp_path, more=RELEASES, releases=TWO)

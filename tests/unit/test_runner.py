@@ -14,10 +14,10 @@ import pytest
 
 from lab import claims, frames, host, override, runner, store, summary, testing, validity
 from lab.cores import Layout
-from lab.errors import SetupError, TestbedError
+from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
 from lab.images import FOLDER, Built
-from lab.model import Cell, Plan, Role
+from lab.model import Plan, Role
 from lab.runner import Specification
 from lab.session import Judges
 from tests.bed import LAYOUT, Bed, World, use
@@ -26,18 +26,28 @@ if TYPE_CHECKING:
     import docker
 
 PLAN = testing.plan(engines=("native", "lua"), rounds=2, slices=1, warmup_slices=1, calls=12)
-BUILT = {
-    role: Built(f"kemi-lab/{role}:1", f"sha256:{number}", 1, "1", {})
-    for number, role in enumerate(("kamailio", "mysql", "sipp"))
-}
+
+
+def built(tag: str, number: int, *engines: str, **failed: str) -> Built:
+    """An image on the engine."""
+    return Built(f"kemi-lab/{tag}", f"sha256:{number}", 1, "1", {}, engines=engines, failed=failed)
+
+
+IMAGES = runner.Images(
+    kamailio={"6.0.1": built("kamailio:6.0.1", 0, "native", "lua")},
+    unavailable={},
+    database={"mysql": built("mysql:9.7", 1)},
+    sipp=built("sipp:3.7.3", 2),
+    schemas={"6.0.1": b"tables"},
+)
 SPECIFICATION = Specification(
     plan=PLAN,
     experiment="# as the user wrote it\n",
     layout=LAYOUT,
-    make_images=lambda _: BUILT,
+    make_images=lambda _: IMAGES,
     configuration=FOLDER / "kamailio" / "etc" / "kamailio.cfg",
     routings={"parity": FOLDER / "kamailio" / "etc" / "parity"},
-    scenario=FOLDER / "sipp" / "scenarios" / "register.xml",
+    traffic=(FOLDER / "sipp" / "scenarios" / "register.xml",),
 )
 FACTS = Facts("Pentium", "0-1", 2**30, "6.1", "Debian", "x86_64", "20.10", "2.26", "kvm")
 
@@ -133,33 +143,43 @@ def test_what_is_known_is_written_before_anything_starts(run: Run, world: World,
     assert (evidence / "experiment.toml").read_text() == "# as the user wrote it\n"
     assert store.load(Plan, evidence / "plan.json") == PLAN
     assert store.load(Facts, evidence / "host.json") == FACTS
-    assert json.loads((evidence / "images.json").read_text())["mysql"]["id"] == "sha256:1"
+    assert json.loads((evidence / "images.json").read_text())["database"]["mysql"]["id"] == "sha256:1"
     assert (evidence / "testbed" / "override.yaml").is_file()
 
 
 def test_what_is_mounted_is_a_copy_in_the_run(run: Run) -> None:
     """Configuration and scripts as Kamailio sees them, traffic and users as SIPp does."""
     bed = run(replace(SPECIFICATION, plan=replace(PLAN, subscribers=12))) / "evidence" / "testbed"
-    mounted = bed / "etc" / "parity"
+    mounted = bed / "etc"
     assert (mounted / "kamailio.cfg").read_bytes() == SPECIFICATION.configuration.read_bytes()
     assert {path.name for path in (mounted / "parity").iterdir()} >= {"native.cfg", "lua.lua", "python3.py"}
     scenarios = {path.name for path in (bed / "scenarios").iterdir()}
-    assert scenarios == {"register.xml", "register.toml", "probe.xml", "users.csv"}
+    assert scenarios == {"register.xml", "probe.xml", "users.csv"}
     assert len((bed / "scenarios" / "users.csv").read_text().splitlines()) == 13
 
 
 def test_each_routing_has_a_folder_of_its_own(run: Run, tmp_path: Path) -> None:
-    """With the same configuration beside it."""
+    """Beside the one configuration, which is Kamailio's folder in every cell."""
     lean = tmp_path / "lean"
     lean.mkdir()
     (lean / "native.cfg").write_text("request_route { exit; }\n")
-    cells = (*PLAN.cells[:1], Cell("lua", "lua", "6.0.1", "./lean"), *PLAN.cells[2:])
+    cells = (*PLAN.cells[:1], replace(PLAN.cells[1], routing="./lean"), *PLAN.cells[2:])
     routings = {**SPECIFICATION.routings, "./lean": lean}
     folder = run(replace(SPECIFICATION, plan=replace(PLAN, cells=cells), routings=routings))
     mounted = folder / "evidence" / "testbed" / "etc"
-    assert (mounted / "lean" / "lean" / "native.cfg").read_text() == "request_route { exit; }\n"
-    assert (mounted / "lean" / "kamailio.cfg").is_file()
-    assert (mounted / "parity" / "parity" / "lua.lua").is_file()
+    assert (mounted / "lean" / "native.cfg").read_text() == "request_route { exit; }\n"
+    assert (mounted / "parity" / "lua.lua").is_file()
+    assert (mounted / "kamailio.cfg").is_file()
+
+
+def test_a_configuration_of_another_name_has_ours_beside_it(run: Run, tmp_path: Path) -> None:
+    """It may include ours; every cell is told which one to load."""
+    mine = tmp_path / "mine.cfg"
+    mine.write_text('include_file "kamailio.cfg"\n')
+    bed = run(replace(SPECIFICATION, configuration=mine)) / "evidence" / "testbed"
+    assert (bed / "etc" / "mine.cfg").read_bytes() == mine.read_bytes()
+    assert (bed / "etc" / "kamailio.cfg").read_bytes() == SPECIFICATION.configuration.read_bytes()
+    assert (bed / "override.yaml").read_text().count("LAB_CONFIGURATION: mine.cfg") == len(PLAN.cells)
 
 
 def test_the_driver_stays_on_its_own_cpus_while_it_measures(run: Run, world: World) -> None:
@@ -171,10 +191,107 @@ def test_the_driver_stays_on_its_own_cpus_while_it_measures(run: Run, world: Wor
     assert events[0] == "pinned [7]"
 
 
-def test_subscribers_are_there_before_the_first_round(run: Run, world: World) -> None:
-    """As many as the plan says."""
-    run(replace(SPECIFICATION, plan=replace(PLAN, subscribers=12)))
-    assert world.history.index("subscribers 12") < world.history.index("renew kamailio_native")
+def test_schema_and_subscribers_are_there_before_the_first_round(run: Run, world: World) -> None:
+    """On each server those of the releases that use it, from their own SQL files; subscribers as the plan says."""
+    cells = (PLAN.cells[0], replace(PLAN.cells[1], kamailio="5.6.3", database="mariadb"), PLAN.cells[2])
+    images = replace(
+        IMAGES,
+        kamailio={**IMAGES.kamailio, "5.6.3": built("kamailio:5.6.3", 3, "lua")},
+        database={**IMAGES.database, "mariadb": built("mariadb:11.8", 4)},
+        schemas={"6.0.1": b"new", "5.6.3": b"old"},
+    )
+    plan = replace(PLAN, subscribers=12, cells=cells)
+    folder = run(replace(SPECIFICATION, plan=plan, make_images=lambda _: images))
+    made = [event for event in world.history if event.partition(" ")[0] in {"schema", "subscribers"}]
+    assert made == [
+        "schema mysql 6.0.1 new",
+        "subscribers 12 kamailio_of_6_0_1",
+        "schema mariadb 5.6.3 old",
+        "subscribers 12 kamailio_of_5_6_3",
+    ]
+    assert world.history.index(made[-1]) < world.history.index("renew kamailio_native kamailio_of_6_0_1")
+    kept = json.loads((folder / "evidence" / "images.json").read_text())
+    assert set(kept["kamailio"]) == {"6.0.1", "5.6.3"}
+    assert set(kept["database"]) == {"mysql", "mariadb"}
+
+
+# --- what cannot be had -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (
+            replace(IMAGES, kamailio={"6.0.1": built("kamailio:6.0.1", 0, "native", lua="no liblua5.1")}),
+            "lua: kemi-lab/kamailio:6.0.1 has no engine lua: no liblua5.1",
+        ),
+        (
+            replace(IMAGES, kamailio={"6.0.1": built("kamailio:6.0.1", 0, "native")}),
+            "lua: kemi-lab/kamailio:6.0.1 has no engine lua: its source has none",
+        ),
+    ],
+)
+def test_an_engine_that_the_image_lacks_is_left_out_and_told(
+    run: Run, tmp_path: Path, images: runner.Images, reason: str
+) -> None:
+    """The others are measured; plan, summary and reader know what is missing and why."""
+    folder = run(replace(SPECIFICATION, make_images=lambda _: images))
+    assert store.load(Plan, folder / "evidence" / "plan.json").left_out == (reason,)
+    frames.write(folder)
+    found = summary.write(folder)
+    assert list(found.cells) == ["native", "native-aa"]
+    assert found.valid
+    assert f"left out: {reason}" in found.notes
+    assert folder == latest(tmp_path)
+
+
+def test_a_release_that_cannot_be_had_is_left_out_with_all_its_cells(run: Run, world: World) -> None:
+    """Nothing of it is started, or asked for."""
+    gone = replace(PLAN.cells[1], name="lua-5.4.4", kamailio="5.4.4")
+    plan = replace(PLAN, cells=(*PLAN.cells, gone))
+    images = replace(IMAGES, unavailable={"5.4.4": "the mirror does not serve bullseye"})
+    folder = run(replace(SPECIFICATION, plan=plan, make_images=lambda _: images))
+    kept = store.load(Plan, folder / "evidence" / "plan.json")
+    assert kept.left_out == ("lua-5.4.4: the mirror does not serve bullseye",)
+    assert kept.releases == ("6.0.1",)
+    assert [event for event in world.history if "5.4.4" in event] == []
+    assert json.loads((folder / "evidence" / "images.json").read_text())["unavailable"] == images.unavailable
+
+
+def test_without_what_all_is_compared_with_there_is_no_run(run: Run, tmp_path: Path) -> None:
+    """A set-up problem, with everything that is missing; there is no folder of it."""
+    images = replace(IMAGES, kamailio={"6.0.1": built("kamailio:6.0.1", 0, "lua", native="no compiler")})
+    with pytest.raises(UnavailableError, match="compares with cannot be had") as caught:
+        run(replace(SPECIFICATION, make_images=lambda _: images))
+    assert caught.value.exit_code == Exit.SETUP
+    assert "native: kemi-lab/kamailio:6.0.1 has no engine native: no compiler" in caught.value.detail
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_engine_that_cannot_do_the_work_makes_no_valid_run(run: Run, world: World) -> None:
+    """It comes to its planned end, and the cell is broken, without a figure."""
+    world.unable["lua"] = "register.xml"
+    found = figures(run())
+    assert not found.valid
+    assert list(found.broken) == ["lua"]
+    assert "rehearsal of register: SIPp ended with exit code 1" in found.broken["lua"]
+
+
+def test_what_is_known_not_to_work_is_no_fault_of_the_run(run: Run, world: World) -> None:
+    """It is broken all the same, and says what is known of it."""
+    world.unable["lua"] = "register.xml"
+    found = figures(run(replace(SPECIFICATION, plan=replace(PLAN, known_broken={"lua": "it leaks"}))))
+    assert found.valid
+    assert found.broken["lua"].endswith("; known: it leaks")
+
+
+def figures(folder: Path) -> summary.Summary:
+    """The summary of a run."""
+    frames.write(folder)
+    return summary.write(folder)
+
+
+# --- how it ends ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("fault", "how"), [("silent", "failed"), ("interrupted", "interrupted")])
@@ -209,9 +326,9 @@ def test_a_cell_that_cannot_be_proven_makes_no_valid_run(run: Run, world: World)
 def test_cpus_that_are_taken_refuse_the_run(run: Run, world: World, tmp_path: Path) -> None:
     """Before there is anything of it: not even an image is built, on CPUs that another run measures."""
 
-    def build(_: object) -> dict[str, Built]:
+    def build(_: object) -> runner.Images:
         world.history.append("built")
-        return BUILT
+        return IMAGES
 
     with (
         claims.claim([1], "20261123T080000Z-other"),
@@ -235,5 +352,6 @@ def test_a_disk_without_room_refuses_the_run(run: Run, monkeypatch: pytest.Monke
 def test_the_override_is_that_of_the_plan(run: Run) -> None:
     """Whoever reads the run can raise its testbed again."""
     folder = run() / "evidence" / "testbed"
-    images = override.Images("sha256:0", "sha256:1", "sha256:2")
-    assert (folder / "override.yaml").read_text() == override.text(override.build(PLAN, LAYOUT, images, str(folder)))
+    images = override.Images({"6.0.1": "sha256:0"}, {"mysql": "sha256:1"}, "sha256:2")
+    expected = override.build(PLAN, LAYOUT, images, str(folder), "kamailio.cfg")
+    assert (folder / "override.yaml").read_text() == override.text(expected)

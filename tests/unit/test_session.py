@@ -8,7 +8,7 @@ import pytest
 
 from lab import store, testing, validity
 from lab.errors import TestbedError
-from lab.model import Limits, Plan, SliceRecord, StartRecord
+from lab.model import Limits, Plan, Scenario, SliceRecord, Specimen, StartRecord
 from lab.session import Judges, Session
 from tests.bed import LAYOUT, Bed, World, use
 
@@ -75,8 +75,8 @@ def measure(world: World, run: store.Run, heard: Listener) -> Measure:
 
     def measure(plan: Plan = PLAN, judges: Judges = SOUND, number: int = 1) -> None:
         bed = Bed(world, plan)
-        with bed.up() as (database, holder):
-            session = Session(plan, LAYOUT, run, bed, database, holder, judges, heard)
+        with bed.up() as (databases, holder):
+            session = Session(plan, LAYOUT, run, bed, databases, holder, judges, heard)
             session.round(plan.rounds[number - 1])
 
     return measure
@@ -84,7 +84,7 @@ def measure(world: World, run: store.Run, heard: Listener) -> Measure:
 
 def condemn(*slices: str) -> Judges:
     """Judges to whom these slices are invalid, and nothing else is."""
-    return Judges(lambda record, _: ("bad",) if record.plan.id in slices else (), lambda _: ())
+    return Judges(lambda record, *_: ("bad",) if record.plan.id in slices else (), lambda _: ())
 
 
 def start(run: store.Run, name: str) -> StartRecord:
@@ -110,12 +110,15 @@ def test_a_round_goes_from_fresh_databases_to_counted_bindings(measure: Measure,
     """Every cell is proven before the first load, and ends in order before anyone counts."""
     measure()
     kinds = [event.split()[0] for event in world.history]
-    phases = ["up", "renew", "fresh", "probe", "load", "stop", "bindings", "removed", "down"]
-    assert list(dict.fromkeys(kinds)) == phases
-    assert kinds == sorted(kinds, key=phases.index)
+    phases = ["up", "renew", "fresh", "probe", "once", "load", "stop", "bindings", "removed", "down"]
+    assert set(kinds) == set(phases)
+    # All cells at once are probed, and rehearse.
+    proven = [kind.replace("once", "probe") for kind in kinds]
+    assert proven == sorted(proven, key=phases.index)
     for kind, things in {
-        "renew": {"kamailio_native", "kamailio_lua", "kamailio_native_aa"},
+        "renew": {f"kamailio_{cell} kamailio_of_6_0_1" for cell in ("native", "lua", "native_aa")},
         "probe": set(CELLS),
+        "once": {f"{cell} register.xml 1" for cell in CELLS},
         "stop": set(CELLS),
         "bindings": {"kamailio_native", "kamailio_lua", "kamailio_native_aa"},
     }.items():
@@ -168,17 +171,17 @@ def test_a_lost_call_is_seen_and_the_slice_repeated(
     assert (run.evidence / "slices" / TIMED / "sipp-errors.log").read_text() == "1 aborted\n"
 
 
-def test_limits_are_the_plans(measure: Measure) -> None:
+def test_limits_and_scenario_are_the_plans(measure: Measure) -> None:
     """Whoever judges a slice gets them."""
-    given: list[Limits] = []
+    given: list[tuple[Limits, Scenario]] = []
 
-    def judge(_: SliceRecord, limits: Limits) -> tuple[str, ...]:
-        given.append(limits)
+    def judge(_: SliceRecord, limits: Limits, scenario: Scenario) -> tuple[str, ...]:
+        given.append((limits, scenario))
         return ()
 
     limits = Limits(retransmissions=7)
     measure(replace(PLAN, limits=limits), Judges(judge, lambda _: ()))
-    assert given == [limits] * len(FIRST.slices)
+    assert given == [(limits, testing.SCENARIO)] * len(FIRST.slices)
 
 
 def test_a_slice_leaves_its_record_its_log_and_sipps_files(measure: Measure, run: store.Run) -> None:
@@ -190,13 +193,13 @@ def test_a_slice_leaves_its_record_its_log_and_sipps_files(measure: Measure, run
 
 
 def test_a_record_has_what_was_seen_on_both_edges(measure: Measure, heard: Listener) -> None:
-    """Counters as differences: the second slice of a cell begins where its first has ended."""
+    """Counters as differences: the second slice of a cell begins where its first has ended, after one call before."""
     measure()
     first, second = (record for record in heard.records if record.plan.cell == "lua")
     received = [
         edge.statistics[validity.RECEIVED] for record in (first, second) for edge in (record.before, record.after)
     ]
-    assert received == [0, 24, 24, 48]
+    assert received == [2, 26, 26, 50]
     assert second.tally.lines == 24
     assert (second.sipp.successful, second.engine, second.kamailio_cpus) == (12, "lua", 1)
 
@@ -224,6 +227,7 @@ def test_every_line_of_a_log_is_kept_once(measure: Measure, world: World, run: s
         parts += [run.evidence / "starts" / f"r01-{cell}" / "kamailio-end.log"]
         assert b"".join(part.read_bytes() for part in parts) == (world.volume / f"{cell}.log").read_bytes()
         assert b"probe-1" in parts[0].read_bytes()
+        assert parts[0].read_bytes().count(b"|setup-1|") == 2  # the rehearsal is no slice's
 
 
 def test_a_cell_that_runs_another_engine_gets_no_load(
@@ -269,6 +273,110 @@ def test_where_nothing_is_proven_nothing_is_measured(measure: Measure, world: Wo
     assert world.history[-2:] == ["removed", "down"]
 
 
+# --- before the slices ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("crashing", "ended"), [(set(), ""), ({"lua"}, "; Kamailio ended with exit code 139")], ids=["stays", "crashes"]
+)
+def test_an_engine_that_cannot_do_one_call_gets_no_load(
+    measure: Measure, world: World, run: store.Run, heard: Listener, crashing: set[str], ended: str
+) -> None:
+    """It is told by what went wrong, SIPp's and Kamailio's word, before anything is timed; the others are measured."""
+    world.unable["lua"] = "register.xml"
+    world.crashing = crashing
+    measure()
+    reason = (
+        "rehearsal of register: SIPp ended with exit code 1; "
+        f"Kamailio: 1(7) ERROR: <script>: it cannot be done{ended}"
+    )
+    assert start(run, "r01-lua").reasons == (reason,)
+    assert heard.notes == [f"round 1, lua: {reason}"]
+    assert [name for name in world.loads() if "lua" in name] == []
+    assert len(world.loads()) == 4
+    assert b"it cannot be done" in (run.evidence / "starts" / "r01-lua" / "kamailio.log").read_bytes()
+
+
+def with_setup(**changed: object) -> Plan:
+    """A plan whose calls are refreshes: every subscriber registers before."""
+    refresh = replace(testing.SCENARIO, name="refresh", traffic="register.xml", setup="register", whole="refresh")
+    cells = tuple(replace(cell, scenario="refresh") for cell in PLAN.cells)
+    return replace(PLAN, cells=cells, scenarios=(refresh, testing.SCENARIO), **changed)  # type: ignore[arg-type]
+
+
+def test_subscribers_are_set_up_before_the_slices(measure: Measure, world: World, run: store.Run) -> None:
+    """Each of them once, then one call of the slices' own; all of that is in the start's log, and in no slice's."""
+    measure(with_setup())
+    for cell in CELLS:
+        calls = [event for event in world.history if event.startswith(f"once {cell} ")]
+        assert calls == [f"once {cell} {what}" for what in ("register.xml 10", "register.xml 1")]
+        log = (run.evidence / "starts" / f"r01-{cell}" / "kamailio.log").read_bytes()
+        assert log.count(b"request-route executed in") == 1 + 2 * 10 + 2
+    assert len(world.loads()) == len(FIRST.slices)
+    assert start(run, "r01-lua").reasons == ()
+
+
+def test_a_set_up_that_fails_is_told(measure: Measure, world: World, run: store.Run) -> None:
+    """By its scenario's name; there is no rehearsal then, and no load."""
+    world.unable["lua"] = "register.xml"
+    plan = with_setup()
+    plan = replace(plan, scenarios=(replace(plan.scenarios[0], traffic="refresh.xml"), plan.scenarios[1]))
+    measure(plan)
+    (reason,) = start(run, "r01-lua").reasons
+    assert reason.startswith("set-up by register: SIPp ended with exit code 1; ")
+    assert [event for event in world.history if event.startswith("once lua ")] == ["once lua register.xml 10"]
+    assert [name for name in world.loads() if "lua" in name] == []
+
+
+def test_each_subscriber_that_was_set_up_has_a_binding(measure: Measure, run: store.Run) -> None:
+    """However few calls a slice has."""
+    few = testing.plan(engines=("native", "lua"), rounds=1, slices=1, warmup_slices=1, calls=3)
+    measure(with_setup(rounds=few.rounds))
+    assert (start(run, "r01-lua").bindings, start(run, "r01-lua").bindings_expected) == (10, 10)
+
+
+def test_a_scenario_that_binds_nobody_has_no_bindings(measure: Measure, run: store.Run) -> None:
+    """None are expected, and one would be one too many."""
+    refused = replace(testing.SCENARIO, bindings=False)
+    measure(replace(PLAN, scenarios=(refused,)))
+    assert (start(run, "r01-lua").bindings, start(run, "r01-lua").bindings_expected) == (0, 0)
+    assert start(run, "r01-lua").reasons == ()
+
+
+def test_each_cell_plays_its_own_scenario(measure: Measure, run: store.Run, heard: Listener) -> None:
+    """And its slices are counted and judged by that one's legs."""
+    options = Scenario("options", (replace(testing.SCENARIO.legs[0], leg="options", method="OPTIONS"),), bindings=False)
+    cells = (PLAN.cells[0], replace(PLAN.cells[1], scenario="options"), PLAN.cells[2])
+    measure(replace(PLAN, cells=cells, scenarios=(testing.SCENARIO, options)))
+    tallies = {record.plan.cell: record.tally.messages for record in heard.records}
+    assert tallies["lua"] == {"options": 12, "other": 0}
+    assert tallies["native"] == {"challenge": 12, "authenticated": 12, "other": 0}
+    assert {record.reasons for record in heard.records} == {()}
+    assert start(run, "r01-lua").bindings_expected == 0
+
+
+def test_each_cell_has_its_release_and_its_server(measure: Measure, world: World) -> None:
+    """Its database is made from the template of its release."""
+    cells = (PLAN.cells[0], replace(PLAN.cells[1], kamailio="5.6.3", database="mariadb"), PLAN.cells[2])
+    measure(replace(PLAN, cells=cells))
+    assert "renew kamailio_lua kamailio_of_5_6_3" in world.history
+    assert "renew kamailio_native kamailio_of_6_0_1" in world.history
+
+
+def test_a_specimen_is_taken_as_it_comes(measure: Measure, world: World, run: store.Run, heard: Listener) -> None:
+    """No rehearsal, no slice again, no bindings that would have to be there; what is wrong is recorded all the same."""
+    world.lost[TIMED] = 1
+    measure(replace(PLAN, specimen=Specimen()))
+    assert [event for event in world.history if event.startswith("once")] == []
+    assert heard.order == [piece.id for piece in FIRST.slices]
+    assert "SIPp: 11 of 12 calls succeeded" in next(r for r in heard.records if r.plan.id == TIMED).reasons
+    assert start(run, "r01-lua").bindings_expected is None
+    assert start(run, "r01-lua").reasons == ()
+
+
+# --- the end of a round -----------------------------------------------------------------------------------------------
+
+
 def test_bindings_that_are_not_there_mark_the_start(
     measure: Measure, world: World, run: store.Run, heard: Listener
 ) -> None:
@@ -298,6 +406,33 @@ def test_a_kamailio_that_does_not_end_well_marks_its_start(measure: Measure, wor
     assert start(run, "r01-native-aa").exit_code == 139
     assert start(run, "r01-native-aa").reasons == ("Kamailio: ended with exit code 139",)
     assert start(run, "r01-native").exit_code == 0
+
+
+def test_an_end_that_is_known_marks_nothing(measure: Measure, world: World, run: store.Run) -> None:
+    """An engine may fail in its own clean-up on a release, after all is done: the plan says by which code.
+
+    Its bindings are then counted in memory, before the end, which does not write them; another's must be written.
+    """
+    cells = ("lua", "native")
+    world.exit_codes = dict.fromkeys(cells, 139)
+    world.unwritten = dict.fromkeys(cells, 10)
+    measure(replace(PLAN, known_ends={"lua": 139}))
+    found = start(run, "r01-lua")
+    assert (found.exit_code, found.bindings, found.reasons) == (139, 10, ())
+    assert start(run, "r01-native").reasons == (
+        "Kamailio: ended with exit code 139",
+        "MySQL: 0 bindings in location, 10 expected",
+    )
+
+
+def test_an_end_that_is_known_may_be_of_a_cell_that_proved_nothing(
+    measure: Measure, world: World, run: store.Run
+) -> None:
+    """It is not asked for its bindings."""
+    world.unmarked.add("lua")
+    measure(replace(PLAN, known_ends={"lua": 139}))
+    assert start(run, "r01-lua").exit_code is None
+    assert start(run, "r01-native").reasons == ()
 
 
 def test_a_kamailio_that_is_not_running_ends_the_run(measure: Measure, world: World) -> None:
