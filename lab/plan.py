@@ -71,11 +71,7 @@ def make(
         scenarios=tuple(scenarios.values()),
         limits=experiment.limits,
         inputs=dict(inputs),
-        known_broken={
-            cell.name: releases[cell.kamailio].broken[cell.engine]
-            for cell in cells
-            if cell.engine in releases[cell.kamailio].broken
-        },
+        known_broken={cell.name: why for cell in cells if (why := _broken(cell, releases[cell.kamailio]))},
         known_ends={
             cell.name: releases[cell.kamailio].ends[cell.engine]
             for cell in cells
@@ -182,6 +178,11 @@ def _cells(
         scenario = scenarios[factors["scenario"]].name
         for engine in experiment.keys.engines:
             yield Cell("-".join((engine, *shown)), engine, **{**factors, "scenario": scenario})
+
+
+def _broken(cell: Cell, release: Release) -> str:
+    """What is known of an engine on a release: with any routing, or with this one ("upstream/ruby")."""
+    return release.broken.get(cell.engine) or release.broken.get(f"{cell.routing}/{cell.engine}", "")
 
 
 def _with_baselines(experiment: Experiment, cells: Sequence[Cell]) -> list[Cell]:

@@ -25,7 +25,7 @@ echo '== configuration'
 xargs -0 -a /proc/1/cmdline sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true
 echo
 echo '== files'
-for file in /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg; do
+for file in /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg /usr/share/kemi-lab/upstream/*.cfg; do
   if [ -f "$file" ]; then echo "=== $file"; cat "$file"; echo; fi
 done
 echo '== allowed'; grep -H Cpus_allowed_list /proc/[0-9]*/status || true

@@ -132,10 +132,12 @@ class Station:
 
     def rehearse(self, scenario: Scenario, calls: int, rate_per_s: int) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
+        log_file = override.log_of(self.cell.name)
+        before = len(self.holder.read(log_file))
         sent = ask(self.sipp, load.once(scenario, calls, rate_per_s))
         if sent.code == 0:
             return ""
-        log = self.holder.read(override.log_of(self.cell.name), self.log_offset)
+        log = self.holder.read(log_file, before)
         errors = [line.strip() for line in log.decode(errors="replace").splitlines() if latency.is_error(line)]
         said = f"; Kamailio: {errors[0]}" if errors else ""
         self.kamailio.reload()

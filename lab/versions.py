@@ -51,7 +51,8 @@ class Kamailio:
     engines: list[str]
     line: Line | None = None
     patches: Patches | None = None
-    broken: dict[str, str] = Field(default_factory=dict)  # engine -> what it cannot do, as docs/engines has it
+    # Engine, or routing/engine -> what it cannot do, as docs/engines has it.
+    broken: dict[str, str] = Field(default_factory=dict)
     ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
 
 

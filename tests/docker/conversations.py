@@ -730,8 +730,8 @@ class Difference:
 
 
 TWICE = (
-    "sl_reply_error() of Kamailio 5 replies whether or not there was a reply. Since 6.0 it does not where the message is "
-    "marked as answered (FL_FINAL_REPLY), or as one that tm will answer (FL_DELAYED_REPLY)."
+    "sl_reply_error() of Kamailio 5 replies whether or not there was a reply. That of 6.0 does not where the message "
+    "is marked as answered (FL_FINAL_REPLY), or as one that tm will answer (FL_DELAYED_REPLY)."
 )
 DIFFERENCES = (
     Difference(
@@ -787,8 +787,8 @@ DIFFERENCES = (
             f"BYE {DESK.strip('<>')}",
             "200 OK",
         ),
-        "tm of 6.1.4 no longer finds the transaction that the refusal of a cancelled branch belongs to: there is no ACK, "
-        "and the refusal goes on to the caller, who has its answer (kamailio/kamailio issue 4881)",
+        "tm of 6.1.4 does not find the transaction that a cancelled branch's refusal belongs to: there is no ACK, and "
+        "the refusal goes on to the caller, who has its answer (such replies: kamailio/kamailio issue 4881)",
     ),
 )
 

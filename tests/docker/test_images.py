@@ -1,7 +1,9 @@
 """The images: what is in them, what is not, and what they do when they are started by themselves."""
 
 import hashlib
+import re
 import time
+from collections.abc import Iterator
 
 import docker
 import pytest
@@ -11,76 +13,167 @@ from testcontainers.core.container import DockerContainer
 from lab import testbed, versions
 from lab.images import LABEL_PROJECT, LABEL_RECIPE, PROJECT, Built
 from lab.versions import ROOT
-from tests.docker.conftest import Bench, MySql, ask
+from tests.docker.conftest import Bench, Server, Stock, ask
 
-ROLES = {"kamailio": ("kamailio", 5060), "mysql": ("mysql", 3306), "sipp": ("sipp", 5061)}
-READY_SECONDS = 5  # promised for MySQL
+RELEASES = tuple(versions.load().kamailio)
+SERVERS = tuple(versions.load().database)
+USERS = {
+    **dict.fromkeys(RELEASES, ("kamailio", 5060)),
+    **dict.fromkeys(SERVERS, ("mysql", 3306)),
+    "sipp": ("sipp", 5061),
+}
+READY_SECONDS = 5  # promised for a database
 
 
-@pytest.fixture(scope="module", params=ROLES)
-def role(request: pytest.FixtureRequest) -> str:
-    """Each of the three."""
+def made(stock: Stock, built: dict[str, Built], name: str) -> Built | None:
+    """An image by its release, its server, or its role; none where a release is not available."""
+    if name in RELEASES:
+        return stock.kamailio(name)
+    return stock.database(name) if name in SERVERS else built[name]
+
+
+@pytest.fixture(scope="module", params=USERS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each image of versions.toml."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def idle(bench: Bench, role: str) -> DockerContainer:
-    """A container of the image in which nothing of its own runs."""
-    return bench.start(role, "infinity", entrypoint="sleep", network_mode="none")
+def image(stock: Stock, built: dict[str, Built], name: str) -> list[Built]:
+    """That image; none where its release is not available, which the stock has seen to."""
+    found = made(stock, built, name)
+    return [found] if found else []
+
+
+@pytest.fixture(scope="module")
+def idle(bench: Bench, image: list[Built]) -> list[DockerContainer]:
+    """A container of it in which nothing of its own runs."""
+    return [bench.start(one, "infinity", entrypoint="sleep", network_mode="none") for one in image]
 
 
 # --- every image ------------------------------------------------------------------------------------------------------
 
 
-def test_it_runs_as_a_user_of_its_own(idle: DockerContainer, role: str) -> None:
+def test_it_runs_as_a_user_of_its_own(idle: list[DockerContainer], name: str) -> None:
     """Never as root, always under the same number."""
-    name, number = ROLES[role]
-    assert ask(idle, "id", "-u", "-n").strip() == name
-    assert ask(idle, "id", "-u").strip() == ask(idle, "id", "-g").strip() == str(number)
+    user, number = USERS[name]
+    for container in idle:
+        assert ask(container, "id", "-u", "-n").strip() == user
+        assert ask(container, "id", "-u").strip() == ask(container, "id", "-g").strip() == str(number)
 
 
-def test_it_carries_our_labels(client: docker.DockerClient, built: dict[str, Built], role: str) -> None:
+def test_it_carries_our_labels(client: docker.DockerClient, image: list[Built]) -> None:
     """The project, and the hash of what it was made from."""
-    labels = client.images.get(built[role].tag).labels
-    assert labels[LABEL_PROJECT] == PROJECT
-    assert len(labels[LABEL_RECIPE]) == 16
+    for one in image:
+        labels = client.images.get(one.tag).labels
+        assert labels[LABEL_PROJECT] == PROJECT
+        assert len(labels[LABEL_RECIPE]) == 16
 
 
-def test_it_records_its_packages(idle: DockerContainer, built: dict[str, Built], role: str) -> None:
+def test_it_records_its_packages(idle: list[DockerContainer], image: list[Built]) -> None:
     """The list in the image, and in a dataset, is what dpkg says."""
-    said = ask(idle, "dpkg-query", "--show", "--showformat", "${Package}\t${Version}\n")
-    assert ask(idle, "cat", "/usr/share/kemi-lab/packages.tsv") == said
-    assert built[role].packages == dict(line.split("\t") for line in said.splitlines())
+    for container, one in zip(idle, image, strict=True):
+        said = ask(container, "dpkg-query", "--show", "--showformat", "${Package}\t${Version}\n")
+        assert ask(container, "cat", "/usr/share/kemi-lab/packages.tsv") == said
+        assert one.packages == dict(line.split("\t") for line in said.splitlines())
 
 
 @pytest.mark.parametrize("tool", ["gcc", "cc", "g++", "c++", "make", "cmake", "ld"])
-def test_it_has_no_compiler(idle: DockerContainer, tool: str) -> None:
+def test_it_has_no_compiler(idle: list[DockerContainer], tool: str) -> None:
     """What was needed to build it stayed behind."""
-    assert ask(idle, "sh", "-c", f"command -v {tool} || echo none").strip() == "none"
+    for container in idle:
+        assert ask(container, "sh", "-c", f"command -v {tool} || echo none").strip() == "none"
 
 
 # --- Kamailio ---------------------------------------------------------------------------------------------------------
 
 
-def test_kamailio_is_the_release_and_small(built: dict[str, Built]) -> None:
-    """6.0.1, by its own word, in less than 300 MB."""
-    assert built["kamailio"].version.startswith("version: kamailio 6.0.1 ")
-    assert built["kamailio"].size_bytes < 300_000_000
+def kamailio_of(stock: Stock, release: str) -> list[Built]:
+    """Its image; none where it is not available."""
+    image = stock.kamailio(release)
+    return [image] if image else []
 
 
-def test_kamailio_has_the_modules_of_the_configuration_and_no_others(bench: Bench) -> None:
-    """As versions.toml lists them."""
-    idle = bench.start("kamailio", "infinity", entrypoint="sleep", network_mode="none")
+@pytest.mark.parametrize("release", RELEASES)
+def test_kamailio_is_the_release_and_small(stock: Stock, release: str) -> None:
+    """By its own word, in less than 300 MB; of a line, a version within it."""
+    line = versions.load().kamailio[release].line
+    for image in kamailio_of(stock, release):
+        (version,) = re.findall(r"^version: kamailio (\S+) ", image.version)
+        if line:
+            assert numbers(line.at_least) <= numbers(version) < numbers(line.below)
+        else:
+            assert version == release
+        assert image.size_bytes < 300_000_000
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """6.1.4 as (6, 1, 4)."""
+    return tuple(int(part) for part in version.split("."))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_kamailio_has_the_engines_of_the_release(bench: Bench, stock: Stock, release: str) -> None:
+    """All that versions.toml has for it, and none could not be built."""
+    facts = versions.load().kamailio[release]
+    for image in kamailio_of(stock, release):
+        assert image.engines == tuple(facts.engines)
+        assert image.failed == {}
+        idle = bench.start(image, "infinity", entrypoint="sleep", network_mode="none")
+        assert ask(idle, "cat", "/usr/share/kemi-lab/engines").split() == facts.engines
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_kamailio_has_the_modules_of_the_configuration_and_no_others(bench: Bench, stock: Stock, release: str) -> None:
+    """As versions.toml lists them: the common ones, and those of its engines."""
     facts = versions.load()
-    there = {name.removesuffix(".so") for name in ask(idle, "ls", "/usr/lib/kamailio/modules").split()}
-    assert there == set(facts.kamailio[facts.default_kamailio].modules)
+    engines = [module for name in facts.kamailio[release].engines for module in facts.engine[name].modules]
+    maybe = {module.removesuffix("?") for module in engines if module.endswith("?")}
+    for image in kamailio_of(stock, release):
+        idle = bench.start(image, "infinity", entrypoint="sleep", network_mode="none")
+        there = {name.removesuffix(".so") for name in ask(idle, "ls", "/usr/lib/kamailio/modules").split()}
+        assert there - maybe == {*facts.modules, *engines} - {f"{module}?" for module in maybe}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_lua_and_luajit_lie_side_by_side(bench: Bench, stock: Stock, release: str) -> None:
+    """The same module twice, each linked to its own interpreter and not to the other's."""
+    for image in kamailio_of(stock, release):
+        idle = bench.start(image, "infinity", entrypoint="sleep", network_mode="none")
+        for folder, library in (("modules", "liblua5.1.so"), ("luajit", "libluajit-5.1.so")):
+            linked = ask(idle, "ldd", f"/usr/lib/kamailio/{folder}/app_lua.so")
+            assert [line.split()[0].rpartition(".so")[0] + ".so" for line in linked.splitlines() if "lua" in line] == [
+                library
+            ]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_kamailio_records_its_source(stock: Stock, release: str) -> None:
+    """The tarball and its checksum, and the patches of the package; of a line, the very version that it says it is."""
+    facts = versions.load().kamailio[release]
+    for image in kamailio_of(stock, release):
+        source, *patches = image.source.splitlines()
+        if facts.line:
+            (version,) = re.findall(r"^version: kamailio (\S+) ", image.version)
+            assert re.fullmatch(rf"kamailio_{re.escape(version)}\.orig\.tar\.\w+ sha256:[0-9a-f]{{64}}", source)
+        else:
+            assert source == f"{facts.tarball} sha256:{facts.tarball_sha256}"
+        assert bool(patches) == bool(facts.patches)
+        for patch in patches:
+            assert facts.patches
+            start = f"with {facts.patches.tarball} debian/patches/{facts.patches.names.removesuffix('*')}"
+            assert patch.startswith(start)
 
 
 @pytest.mark.parametrize(
     ("environment", "code", "words"),
     [
-        ({"LAB_ENGINE": "ruby"}, 64, "LAB_ENGINE=ruby: unknown engine; known are native, lua, python3"),
-        ({"LAB_ENGINE": "lua", "LAB_ROUTING": "nowhere"}, 66, "/etc/kamailio/nowhere/lua.lua: no such file"),
+        (
+            {"LAB_ENGINE": "sqlang"},
+            64,
+            f"LAB_ENGINE=sqlang: unknown engine; known are {', '.join(versions.load().kamailio[RELEASES[0]].engines)}",
+        ),
+        ({"LAB_ENGINE": "lua", "LAB_ROUTING": "nowhere"}, 66, "/etc/kamailio/nowhere/lua.*: no such file"),
     ],
 )
 def test_kamailio_refuses_what_it_cannot_start(
@@ -101,37 +194,66 @@ def test_kamailio_refuses_what_it_cannot_start(
     assert words in str(refused.value)
 
 
-# --- MySQL ------------------------------------------------------------------------------------------------------------
+# --- databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def flavour(request: pytest.FixtureRequest) -> str:
+    """MySQL and MariaDB."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def server(bench: Bench) -> "MySql":
+def server(bench: Bench, stock: Stock, flavour: str) -> Iterator[Server]:
     """One with a secret, so with the driver's account."""
-    with bench.mysql() as fresh:
-        return fresh
+    with bench.database(stock.database(flavour)) as fresh:
+        yield fresh
+        fresh.container.stop()
 
 
-def test_mysql_is_mysql_of_the_line_or_later(server: MySql, built: dict[str, Built]) -> None:
-    """Not MariaDB; by the server's word and by the image's."""
+def test_a_database_is_of_its_line(server: Server, stock: Stock, flavour: str) -> None:
+    """That server, and exactly that line of it: by the server's word and by the image's."""
+    line = versions.load().database[flavour].line
     with server.driver() as driver:
         version = driver.version()
-    assert "mariadb" not in version.lower()
-    assert tuple(int(part) for part in version.split("-")[0].split(".")[:2]) >= (9, 7)
-    assert f"Ver {version.split('-')[0]}" in built["mysql"].version
+    assert ("mariadb" in version.lower()) == (flavour == "mariadb")
+    assert version.split(".")[:2] == line.split(".")
+    exact = version.split("-")[0].split()[0]
+    assert f"Ver {exact}" in stock.database(flavour).version
 
 
-def test_mysql_is_ready_within_five_seconds(bench: Bench) -> None:
+@pytest.mark.parametrize("name_of_server", SERVERS)
+def test_a_database_is_ready_within_five_seconds(bench: Bench, stock: Stock, name_of_server: str) -> None:
     """From a fresh volume to the answer to a query; the best of three, since others may use this machine."""
+    image = stock.database(name_of_server)
     seconds: list[float] = []
     while not seconds or (min(seconds) > READY_SECONDS and len(seconds) < 3):
         begun = time.monotonic()
-        with bench.mysql() as fresh:
+        with bench.database(image) as fresh:
             seconds.append(time.monotonic() - begun)
         fresh.container.stop()
     assert min(seconds) <= READY_SECONDS
 
 
-def test_the_subscribers_are_test0_to_test9(server: MySql) -> None:
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_schema_of_each_release_loads(server: Server, stock: Stock, release: str) -> None:
+    """Beside the others, with the subscribers and our columns; a cell's own database has every row of it."""
+    for image in kamailio_of(stock, release):
+        template = server.load(release, stock.schema(image))
+        with server.driver() as driver:
+            driver.renew("kamailio_copy", template)
+        for database in (template, "kamailio_copy"):
+            rows = server.rows(f"SELECT username FROM {database}.subscriber ORDER BY id")  # noqa: S608
+            assert [row["username"] for row in rows] == [f"test{number}" for number in range(10)]
+            assert server.rows(f"SELECT src_ip FROM {database}.acc") == []  # noqa: S608
+        one, other = (
+            server.rows(f"SELECT * FROM {database}.version ORDER BY table_name")  # noqa: S608
+            for database in (template, "kamailio_copy")
+        )
+        assert one == other != []
+
+
+def test_the_subscribers_are_test0_to_test9(server: Server) -> None:
     """Password = name; both hashes are those of the domain."""
     rows = server.rows("SELECT username, domain, password, ha1, ha1b FROM kamailio.subscriber ORDER BY id")
     assert [row["username"] for row in rows] == [f"test{number}" for number in range(10)]
@@ -142,11 +264,11 @@ def test_the_subscribers_are_test0_to_test9(server: MySql) -> None:
         assert row["ha1b"] == _md5(f"{name}@127.0.0.1:127.0.0.1:{name}")
 
 
-def test_more_subscribers_on_demand_are_like_those_baked(server: MySql) -> None:
+def test_more_subscribers_on_demand_are_like_those_baked(server: Server) -> None:
     """test10 and on, in the same form, in a cell's fresh database, too."""
     with server.driver() as driver:
-        driver.add_subscribers(1000)
-        driver.renew("kamailio_more")
+        driver.add_subscribers("kamailio", 1000)
+        driver.renew("kamailio_more", "kamailio")
         assert driver.bindings("kamailio_more") == 0
     rows = server.rows("SELECT * FROM kamailio_more.subscriber WHERE username IN ('test9', 'test999') ORDER BY id")
     baked, added = rows
@@ -158,7 +280,7 @@ def test_more_subscribers_on_demand_are_like_those_baked(server: MySql) -> None:
     server.rows("DELETE FROM kamailio.subscriber WHERE id > 10")
 
 
-def test_the_schema_is_kamailios_with_our_columns(server: MySql) -> None:
+def test_the_schema_is_kamailios_with_our_columns(server: Server) -> None:
     """Tables that the configuration uses; accounting has the columns that it fills."""
     tables = {row["TABLE_NAME"] for row in server.rows(_COLUMNS)}
     assert tables >= {"version", "subscriber", "location", "acc", "missed_calls", "address", "trusted"}
@@ -167,19 +289,35 @@ def test_the_schema_is_kamailios_with_our_columns(server: MySql) -> None:
         assert columns >= {"src_user", "src_domain", "src_ip", "dst_ouser", "dst_user", "dst_domain"}
 
 
-def test_accounts_are_as_few_as_can_be(server: MySql) -> None:
-    """Kamailio and root come by the socket as who they are to the kernel; the driver alone comes by TCP."""
-    rows = server.rows("SELECT user, host, plugin FROM mysql.user WHERE account_locked = 'N' ORDER BY user")
-    assert [(row["user"], row["host"], row["plugin"]) for row in rows] == [
+ACCOUNTS = {
+    "mysql": {
         ("kamailio", "localhost", "auth_socket"),
         ("lab", "%", "caching_sha2_password"),
         ("root", "localhost", "auth_socket"),
-    ]
+    },
+    # The account that MariaDB's own views run as: it is locked.
+    "mariadb": {
+        ("kamailio", "localhost", "unix_socket"),
+        ("lab", "%", "mysql_native_password"),
+        ("root", "localhost", "unix_socket"),
+    },
+}
+UNLOCKED = {
+    "mysql": "SELECT user, host, plugin FROM mysql.user WHERE account_locked = 'N'",
+    "mariadb": "SELECT user, host, JSON_VALUE(priv, '$.plugin') AS plugin FROM mysql.global_priv"
+    " WHERE NOT COALESCE(JSON_VALUE(priv, '$.account_locked'), 0)",
+}
 
 
-def test_without_a_secret_nobody_comes_by_tcp(bench: Bench) -> None:
+def test_accounts_are_as_few_as_can_be(server: Server, flavour: str) -> None:
+    """Kamailio and root come by the socket as who they are to the kernel; the driver alone comes by TCP."""
+    rows = server.rows(UNLOCKED[flavour])
+    assert {(row["user"], row["host"], row["plugin"]) for row in rows} == ACCOUNTS[flavour]
+
+
+def test_without_a_secret_nobody_comes_by_tcp(bench: Bench, stock: Stock, flavour: str) -> None:
     """As by hand: there is no account for it."""
-    open_to_all = bench.start("mysql", network_mode="none")
+    open_to_all = bench.start(stock.database(flavour), network_mode="none")
     ask(open_to_all, "sh", "-c", "until mysql --user=root --execute='SELECT 1' >/dev/null 2>&1; do sleep 0.05; done")
     hosts = ask(
         open_to_all, "mysql", "--user=root", "--skip-column-names", "--execute=SELECT DISTINCT host FROM mysql.user"
@@ -187,10 +325,10 @@ def test_without_a_secret_nobody_comes_by_tcp(bench: Bench) -> None:
     assert hosts.split() == ["localhost"]
 
 
-def test_kamailio_may_write_rows_and_nothing_else(bench: Bench, server: MySql) -> None:
+def test_kamailio_may_write_rows_and_nothing_else(bench: Bench, server: Server, stock: Stock, flavour: str) -> None:
     """In databases of its own name alone; it cannot change a table."""
     wanted = 'mysql --user=kamailio --socket=/run/mysqld/mysqld.sock --execute "$1" 2>&1 || true'
-    visitor = DockerContainer(bench.built["mysql"].id, volumes=[(server.sockets, "/run/mysqld", "rw")]).with_kwargs(
+    visitor = DockerContainer(stock.database(flavour).id, volumes=[(server.sockets, "/run/mysqld", "rw")]).with_kwargs(
         labels={testbed.LABEL_RUN: bench.run}, entrypoint="sleep", user="5060:5060", network_mode="none"
     )
     visitor.with_command(["infinity"]).start()

@@ -52,7 +52,7 @@ def status(lab: Lab) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"engines": ["native", "luna"]}, ["engines", "'luna'", "native, lua, python3"]),
+        ({"engines": ["native", "luna"]}, ["engines", "'luna'", "native, lua, luajit"]),
         ({"round": 2}, ["round: unknown key", "did you mean rounds?"]),
         ({"rate_per_s": -5}, ["rate_per_s", "-5", "greater than 0"]),
         ({"scenario": "./nowhere.xml"}, ["scenario", "nowhere.xml", "register"]),
@@ -124,7 +124,7 @@ def test_a_mysql_that_never_answers_is_given_up(
     monkeypatch.setattr(claims, "claim", partial(claims.claim, folder=lab.folder / "claims"))
     decided = assembly.specify(experiment.read(lab.experiment()), client)
     made = decided.make_images(ignore)
-    silent = {**made, "mysql": replace(made["mysql"], id=silent_image)}
+    silent = replace(made, database={"mysql": replace(made.database["mysql"], id=silent_image)})
     decided = replace(decided, make_images=lambda _: silent)
     with pytest.raises(TestbedError, match="MySQL answers no query") as caught:
         runner.run(decided, client, lab.results, judges=Judges(validity.judge, validity.judge_start), reporter=Quiet())
@@ -156,7 +156,7 @@ class Quiet:
 def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:
     """At once, naming the first, which goes on."""
     first = lab.begin("run", lab.experiment(name="first"))
-    first.wait_for("starting MySQL")
+    first.wait_for("starting the database")
     second = lab("run", lab.experiment(name="second"))
     assert second.process.returncode == Exit.SETUP
     assert "taken by first" in second.error
@@ -182,7 +182,7 @@ def test_two_runs_on_cpus_of_their_own_go_on_side_by_side(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "measured"),
-    [("starting MySQL", False), ("round 1 of 2", False), (FIRST_SLICE, True), ("round 2 of 2", True)],
+    [("starting the database", False), ("round 1 of 2", False), (FIRST_SLICE, True), ("round 2 of 2", True)],
     ids=["mysql starts", "cells start", "slice", "second round starts"],
 )
 def test_ctrl_c_leaves_nothing_but_what_was_measured(lab: Lab, moment: str, measured: bool) -> None:  # noqa: FBT001

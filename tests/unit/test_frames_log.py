@@ -36,9 +36,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "kamailio.log"
 
 
-def read(
-    path: Path, *lines: bytes, legs: tuple[LegRule, ...] = SCENARIO.legs
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read(path: Path, *lines: bytes, legs: tuple[LegRule, ...] = SCENARIO.legs) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Messages and malformed lines of a log, after a check that both readers count it alike."""
     path.write_bytes(b"".join(lines))
     parts = list(log.read(path, PLAN, "lua", legs))
@@ -220,9 +218,7 @@ def test_both_readers_agree_on_any_traffic(path: Path, monkeypatch: pytest.Monke
     chance = random.Random(seed)  # noqa: S311  (reproducible, no secret)
     kinds = [(method, cseq) for method in ("REGISTER", "ACK", "BYE") for cseq in (1, 2)]
     declared = {(*chance.choice(kinds), chance.randrange(1, 4)) for _ in range(chance.randrange(1, 7))}
-    rules = tuple(
-        LegRule(chance.choice("abc"), method, cseq, order) for method, cseq, order in sorted(declared)
-    )
+    rules = tuple(LegRule(chance.choice("abc"), method, cseq, order) for method, cseq, order in sorted(declared))
     names = [f"{PLAN.call_id_prefix}{call}" for call in (1, 2, 300, "x", "07")] + ["1.2-1"]
     lines = [
         latency_line(chance.choice(names), chance.randrange(500), cseq=cseq, method=method)

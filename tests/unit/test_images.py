@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from docker.errors import APIError, ImageNotFound
 
-from lab import images, process
-from lab.errors import BadInputError, Exit, SetupError
+from lab import images, process, versions
+from lab.errors import BadInputError, Exit, SetupError, UnavailableError
 from lab.images import Recipe, Workshop
 
 if TYPE_CHECKING:
@@ -333,14 +333,108 @@ def test_what_is_no_source_is_refused(tmp_path: Path, what: str) -> None:
     assert "src/Makefile.defs" in caught.value.remedy
 
 
-def test_a_given_source_has_a_mysql_of_its_own() -> None:
-    """Its schema is that Kamailio's; the default's keeps the plain tag, which compose.yaml names."""
-    recipe = Recipe("kemi-lab/kamailio:source-1234", "kamailio", "trixie")
-    kamailio, mysql, sipp = images.all_recipes(recipe)
-    assert (kamailio, mysql.needs, sipp.needs) == (recipe, (recipe,), ())
-    assert mysql.tag.endswith("-source-1234")
-    assert mysql.arguments["KAMAILIO_IMAGE"] == recipe.tag
-    assert "-" not in images.all_recipes()[1].tag.partition(":")[2]
+# --- what a source or a release has -------------------------------------------------------------------------------------
+
+
+def modules(source: Source, *names: str) -> None:
+    """Add modules to a source tree."""
+    for name in names:
+        source.write(f"src/modules/{name}/Makefile", "include ../../Makefile.defs\n")
+
+
+def packed(source: Source, tarball: Path, folder: str) -> Path:
+    """It as a tarball, with a leading directory or none."""
+    with tarfile.open(tarball, "w:gz") as archive:
+        archive.add(source.folder / "src", arcname=f"{folder}src")
+    return tarball
+
+
+@pytest.mark.parametrize("form", ["tree", "kamailio-6.0.1/", ""])
+@pytest.mark.parametrize(
+    ("names", "suite", "engines"),
+    [
+        ((), "trixie", ["native"]),
+        (("app_lua",), "trixie", ["native", "lua", "luajit"]),
+        (("app_python",), "trixie", ["native"]),
+        (("app_python",), "bullseye", ["native", "python"]),
+        # app_ruby_proc? may be absent; app_python3s is another module than app_python3.
+        (("app_ruby", "app_python3s", "app_sqlang_notes"), "sid", ["native", "python3s", "ruby"]),
+        (("app_python3", "app_jsdt", "app_sqlang"), "bookworm", ["native", "python3", "jsdt", "sqlang"]),
+    ],
+)
+def test_the_engines_of_a_source_are_those_whose_modules_it_has(
+    source: Source, tmp_path: Path, form: str, names: tuple[str, ...], suite: str, engines: list[str]
+) -> None:
+    """Of those that the suite can compile; in a tree as in a tarball of it, however that was packed."""
+    modules(source, *names)
+    path = source.folder if form == "tree" else packed(source, tmp_path / "kamailio.tar.gz", form)
+    assert images.engines_of(path, suite) == engines
+    rows = images.kamailio_from(path, suite).arguments["ENGINES"].split()
+    assert [row.partition("=")[0] for row in rows] == engines
+
+
+def test_a_source_may_be_built_on_another_suite(source: Source) -> None:
+    """An older one, say, for Python 2. Its image is another one."""
+    default, other = images.kamailio_from(source.folder), images.kamailio_from(source.folder, "bullseye")
+    assert (default.suite, other.suite) == ("trixie", "bullseye")
+    assert other.tag == f"{default.tag}-bullseye"
+    assert images.kamailio_from(source.folder, "trixie") == default
+
+
+def test_a_suite_that_is_none_of_ours_is_refused(source: Source) -> None:
+    """With those that there are."""
+    with pytest.raises(BadInputError, match="--kamailio-suite jessie: no such suite here") as caught:
+        images.kamailio_from(source.folder, "jessie")
+    assert caught.value.remedy == "there are: trixie, sid, bookworm, bullseye"
+
+
+@pytest.mark.parametrize("release", versions.load().kamailio)
+def test_a_release_is_built_with_all_of_its_engines(release: str) -> None:
+    """Each a row of its modules and of what compiles them; and with the facts of its source."""
+    facts = versions.load()
+    known, recipe = facts.kamailio[release], images.kamailio(release)
+    rows = [row.split("=") for row in recipe.arguments["ENGINES"].split()]
+    assert [name for name, _, _ in rows] == known.engines
+    for name, own, packages in rows:
+        assert own.split(",") == (facts.engine[name].modules or [""])
+        assert packages.split(",") == (facts.engine[name].packages or [""])
+    assert recipe.tag == f"kemi-lab/kamailio:{release}"
+    assert recipe.suite == known.suite
+    assert recipe.arguments["TARBALL_SHA256"] == known.tarball_sha256
+    assert recipe.arguments["MODULES"].split() == facts.modules
+    assert ("LINE_FROM" in recipe.arguments) is (known.line is not None)
+    patches = recipe.arguments.get("PATCHES", "")
+    assert patches.split()[:2] == ([known.patches.tarball, known.patches.tarball_sha256] if known.patches else [])
+
+
+def test_all_images_are_made_in_an_order_in_which_each_finds_what_it_needs() -> None:
+    """By hand the three of compose.yaml; everything has every release and every server besides."""
+    assert [recipe.tag for recipe in images.by_hand()] == [
+        "kemi-lab/kamailio:6.0.1",
+        "kemi-lab/mysql:9.7",
+        "kemi-lab/sipp:3.7.3",
+    ]
+    facts, all_ = versions.load(), images.everything()
+    assert {recipe.tag for recipe in all_} == {
+        *(f"kemi-lab/kamailio:{release}" for release in facts.kamailio),
+        *(f"kemi-lab/{server}:{known.line}" for server, known in facts.database.items()),
+        *(f"kemi-lab/sipp:{version}" for version in facts.sipp),
+    }
+    assert all(recipe in all_ for recipe in images.by_hand())
+    for place, recipe in enumerate(all_):
+        assert all(need in all_[:place] for need in recipe.needs)
+
+
+def test_a_database_has_the_default_releases_schema() -> None:
+    """By hand; in a run each release brings its own."""
+    for server in versions.load().database:
+        recipe = images.database(server)
+        assert recipe.arguments["KAMAILIO_IMAGE"] == "kemi-lab/kamailio:6.0.1"
+        assert [need.tag for need in recipe.needs] == ["kemi-lab/kamailio:6.0.1"]
+        assert recipe.arguments["FLAVOUR"] == server
+
+
+# --- what fails -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("tree")
@@ -356,6 +450,57 @@ def test_a_build_that_fails_names_its_image(engine: Engine, monkeypatch: pytest.
     assert caught.value.detail == "E: no mirror"
 
 
+@pytest.mark.usefixtures("tree")
+def test_a_source_that_is_not_served_any_more_is_no_failed_build(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build says so itself, by a word of ours; its last words are kept."""
+    said = "#12 0.9 kemi-lab: not available: kamailio 6.1 is neither in sid nor is kamailio_6.1.4.orig.tar.gz\nE: exit"
+
+    def fail(_command: list[str], *, what: str, **_: object) -> str:
+        raise SetupError(f"{what} failed", detail=said)
+
+    monkeypatch.setattr(process, "run", fail)
+    with pytest.raises(UnavailableError) as caught:
+        workshop(engine).ensure(OTHER)
+    assert str(caught.value) == (
+        "kemi-lab/other:1: not available: kamailio 6.1 is neither in sid nor is kamailio_6.1.4.orig.tar.gz"
+    )
+    assert (caught.value.detail, caught.value.exit_code) == (said, Exit.SETUP)
+
+
+@pytest.mark.parametrize(
+    ("said", "unavailable"),
+    [
+        ("E: Invalid Release signature", True),
+        ("I: Retrieving Release\nE: Failed getting release file http://mirror/dists/lenny/Release", True),
+        ("E: http://mirror/dists/lenny 404  Not Found", True),
+        ("E: Failed to fetch http://mirror/pool/x.deb", True),
+        ("E: No space left on device", False),
+        ("unshare: Operation not permitted", False),
+    ],
+)
+@pytest.mark.usefixtures("tree")
+def test_a_suite_that_is_not_served_is_told_from_a_fault_here(
+    monkeypatch: pytest.MonkeyPatch, said: str, *, unavailable: bool
+) -> None:
+    """The one leaves a release out, the other is to be mended."""
+
+    def fail(_command: list[str], *, what: str, **_: object) -> str:
+        raise SetupError(f"{what} failed", detail=said, remedy="LAB_DEBIAN_MIRROR")
+
+    monkeypatch.setattr(process, "run", fail)
+    with pytest.raises(SetupError) as caught:
+        workshop(Engine()).ensure_base("lenny")
+    assert isinstance(caught.value, UnavailableError) is unavailable
+    assert (caught.value.detail, caught.value.remedy) == (said, "LAB_DEBIAN_MIRROR")
+    if unavailable:
+        assert "the mirror does not serve the suite lenny: E: " in str(caught.value)
+
+
+# --- what an image says of itself -------------------------------------------------------------------------------------------
+
+
 class Container:
     """A container that only lends its files."""
 
@@ -365,38 +510,73 @@ class Container:
         self.removed = False
 
     def get_archive(self, path: str) -> tuple[list[bytes], None]:
-        """As docker's Container: a tar stream, in pieces."""
+        """As docker's Container: a tar stream of a folder, in pieces."""
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            member = tarfile.TarInfo(Path(path).name)
-            member.size = len(self.files[path])
-            archive.addfile(member, io.BytesIO(self.files[path]))
-        content = stream.getvalue()
-        return [content[:700], content[700:]], None
+            folder = tarfile.TarInfo(Path(path).name)
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+            for name, content in self.files.items():
+                if name.startswith(f"{path}/"):
+                    member = tarfile.TarInfo(str(Path(name).relative_to(Path(path).parent)))
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        whole = stream.getvalue()
+        return [whole[:700], whole[700:]], None
 
     def remove(self, *, v: bool) -> None:
         """Likewise."""
         self.removed = v
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_an_image_says_what_it_is_made_of(*, complete: bool) -> None:
-    """Read from its files without starting it; nothing of the look stays behind, whatever happens."""
-    container = Container({"/usr/share/kemi-lab/version": b"version: kamailio 6.0.1 (x86_64/linux)\n"})
-    if complete:
-        container.files["/usr/share/kemi-lab/packages.tsv"] = b"libc6\t2.41-12\nlibssl3t64\t3.5.1-1\n"
+def lender(container: Container) -> SimpleNamespace:
+    """An engine that has one image, and makes this container of it."""
     image = SimpleNamespace(id="sha256:9", attrs={"Size": 2_000_000})
-    client = SimpleNamespace(
+    return SimpleNamespace(
         images=SimpleNamespace(get=lambda _tag: image),
         containers=SimpleNamespace(create=lambda _image, labels: container if labels["lab.project"] else None),
     )
-    shop = Workshop(cast("docker.DockerClient", client))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_image_says_what_it_is_made_of(*, complete: bool) -> None:
+    """Read from its files without starting it; nothing of the look stays behind, whatever happens."""
+    facts = {
+        "version": b"version: kamailio 6.0.1 (x86_64/linux)\n",
+        "source": b"suite kamailio_6.0.1.orig.tar.gz sha256:8c1d\n",
+        "engines": b"native\nlua\n",
+        "failed": b"ruby\tno ruby-dev\n",
+        "upstream/lua.lua": b"",
+    }
+    container = Container({f"/usr/share/kemi-lab/{name}": content for name, content in facts.items()})
+    if complete:
+        container.files["/usr/share/kemi-lab/packages.tsv"] = b"libc6\t2.41-12\nlibssl3t64\t3.5.1-1\n"
+    shop = Workshop(cast("docker.DockerClient", lender(container)))
     if complete:
         built = shop.built(RECIPE)
         assert (built.id, built.size_bytes) == ("sha256:9", 2_000_000)
         assert built.version == "version: kamailio 6.0.1 (x86_64/linux)"
         assert built.packages == {"libc6": "2.41-12", "libssl3t64": "3.5.1-1"}
+        assert built.source == "suite kamailio_6.0.1.orig.tar.gz sha256:8c1d"
+        assert (built.engines, built.failed) == (("native", "lua"), {"ruby": "no ruby-dev"})
     else:
         with pytest.raises(KeyError):
             shop.built(RECIPE)
+    assert container.removed
+
+
+def test_an_image_of_another_role_has_no_engines() -> None:
+    """Nor a source of Kamailio."""
+    files = {"version": b"3.7.3\n", "packages.tsv": b""}
+    container = Container({f"/usr/share/kemi-lab/{name}": content for name, content in files.items()})
+    built = Workshop(cast("docker.DockerClient", lender(container))).built(OTHER)
+    assert (built.version, built.source, built.engines, built.failed) == ("3.7.3", "", (), {})
+
+
+def test_a_releases_schema_comes_out_of_its_image() -> None:
+    """Its SQL files as one archive; nothing of the look stays behind."""
+    container = Container({"/usr/share/kamailio/mysql/standard-create.sql": b"CREATE TABLE version"})
+    made = images.Built("kemi-lab/kamailio:6.0.1", "sha256:9", 1, "", {})
+    with tarfile.open(fileobj=io.BytesIO(Workshop(cast("docker.DockerClient", lender(container))).schema(made))) as tar:
+        assert "mysql/standard-create.sql" in tar.getnames()
     assert container.removed

@@ -8,7 +8,7 @@ import pytest
 from lab import load, testing
 from lab.errors import Exit, TestbedError
 from lab.latency import tally
-from lab.model import SippOutcome, SlicePlan
+from lab.model import LegRule, Scenario, SippOutcome, SlicePlan, Specimen
 from lab.override import VOLUME
 
 RECORDED = Path(__file__).parent / "data" / "sipp.csv"  # SIPp 3.7.3: 600 calls at 400 a second
@@ -76,6 +76,51 @@ def test_nothing_is_traced_in_a_timed_slice() -> None:
     assert "-nostdin" in asked
 
 
+# --- before the slices, and otherwise than they ------------------------------------------------------------------------
+
+
+def test_a_cell_plays_its_own_scenario() -> None:
+    """By the file that its declaration names; the name of the file is no matter."""
+    refresh = Scenario("refresh", (LegRule("a", "REGISTER", 1),), traffic="published/register.xml")
+    cells = tuple(replace(cell, scenario="refresh") if cell.name == "lua" else cell for cell in PLAN.cells)
+    plan = replace(PLAN, cells=cells, scenarios=(testing.SCENARIO, refresh))
+    files = {piece.cell: told(load.command(plan, piece))["-sf"] for piece in PLAN.rounds[0].slices}
+    assert files.pop("lua") == "/scenarios/published/register.xml"
+    assert set(files.values()) == {"/scenarios/register.xml"}
+
+
+@pytest.mark.parametrize("calls", [1, 1000])
+def test_what_precedes_the_slices_is_of_no_slice(calls: int) -> None:
+    """So many calls at the planned rate, none of them shed, and no file of a slice is written."""
+    asked = told(load.once(testing.SCENARIO, calls, 400))
+    assert (asked["-sf"], asked["-m"], asked["-r"]) == ("/scenarios/register.xml", str(calls), "400")
+    assert asked["-inf"] == "/scenarios/users.csv"
+    assert int(asked["-l"]) > calls
+    assert calls / 400 + 5 < float(asked["-timeout"].removesuffix("s")) < calls / 400 + 30
+    assert "-timeout_error" in asked
+    assert [option for option in asked if option.startswith("-trace")] == []
+    assert not [piece for piece in PLAN.rounds[0].slices if asked["-cid_str"].startswith(piece.call_id_prefix)]
+
+
+def test_a_specimen_is_sent_as_it_was() -> None:
+    """With a limit that sheds load, with every message traced, and for as long as it takes."""
+    piece = of_calls(20_000, 4000)
+    found = Specimen(call_limit=10_000, trace_messages=True)
+    asked = told(load.command(replace(PLAN, specimen=found), piece))
+    assert asked["-l"] == "10000"
+    assert asked["-message_file"].startswith(f"{VOLUME}/")
+    assert "-trace_msg" in asked
+    assert float(asked["-timeout"].removesuffix("s")) == load.SPECIMEN_SECONDS
+    assert load.call_limit(replace(PLAN, specimen=found), piece) == 10_000
+
+
+def test_a_specimen_that_asks_for_nothing_is_sent_as_ours() -> None:
+    """But for the time that it may take."""
+    ours, theirs = (told(load.command(plan, PIECE)) for plan in (PLAN, replace(PLAN, specimen=Specimen())))
+    assert ours | {"-timeout": ""} == theirs | {"-timeout": ""}
+    assert load.call_limit(PLAN, PIECE) == 601
+
+
 def test_the_probe_is_one_request_of_no_slice() -> None:
     """Its log is the cell's own, so that no cell is proven by another's answer."""
     asked = told(load.probe("lua"))
@@ -101,7 +146,7 @@ def test_the_marker_is_what_the_scenario_logged(log: str, engine: str) -> None:
 
 def test_the_outcome_of_a_real_slice() -> None:
     """Recorded: no call failed, and the achieved rate is a little below the offered one."""
-    assert load.outcome(of_calls(600, 400), RECORDED, 0) == SippOutcome(
+    assert load.outcome(RECORDED, 601, 0) == SippOutcome(
         exit_code=0,
         created=600,
         successful=600,
@@ -135,7 +180,7 @@ def test_each_count_is_its_cumulative_column(tmp_path: Path, column: str, field:
     rows[-1][head.index(column)] = "77"
     path = tmp_path / "sipp.csv"
     path.write_text("\n".join(";".join(row) for row in [head, *rows]))
-    assert getattr(load.outcome(PIECE, path, 0), field) == 77
+    assert getattr(load.outcome(path, 601, 0), field) == 77
 
 
 def test_the_peak_is_the_most_of_all_rows(tmp_path: Path) -> None:
@@ -145,7 +190,7 @@ def test_the_peak_is_the_most_of_all_rows(tmp_path: Path) -> None:
         row[head.index("CurrentCall")] = calls
     path = tmp_path / "sipp.csv"
     path.write_text("\n".join(";".join(row) for row in [head, *rows]))
-    assert load.outcome(PIECE, path, 0).peak_calls == 31
+    assert load.outcome(path, 601, 0).peak_calls == 31
 
 
 def test_a_row_that_broke_off_does_not_count(tmp_path: Path) -> None:
@@ -153,7 +198,7 @@ def test_a_row_that_broke_off_does_not_count(tmp_path: Path) -> None:
     text = RECORDED.read_text().rstrip()
     path = tmp_path / "sipp.csv"
     path.write_text(text[: text.rindex(";600;0;0;600;") + len(";600;0;0;")])
-    assert load.outcome(PIECE, path, -9).rate_per_s == 398.936
+    assert load.outcome(path, 601, -9).rate_per_s == 398.936
 
 
 @pytest.mark.parametrize("content", [None, "", RECORDED.read_text().splitlines()[0]])
@@ -163,7 +208,7 @@ def test_sipp_that_never_began(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         path.write_text(content)
     with pytest.raises(TestbedError, match=r"no statistics \(exit code 255\)") as caught:
-        load.outcome(PIECE, path, 255, "Unable to load scenario")
+        load.outcome(path, 601, 255, "Unable to load scenario")
     assert caught.value.exit_code == Exit.SETUP
     assert caught.value.detail == "Unable to load scenario"
 

@@ -251,8 +251,7 @@ def test_a_baseline_that_a_group_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"mine\.toml:3: baseline: 'python3' is no cell") as caught:
         make(tmp_path, engines, ('baseline = "native"', 'baseline = "python3"'), more=RELEASES, releases=releases)
     assert caught.value.remedy == (
-        "cells: native-6.0.1, python3-6.0.1, native-5.6.3; "
-        "or an engine that every group of cells has: native, python3"
+        "cells: native-6.0.1, python3-6.0.1, native-5.6.3; or an engine that every group of cells has: native, python3"
     )
 
 
@@ -270,7 +269,9 @@ def test_an_engine_that_a_release_lacks_is_left_out_there(tmp_path: Path) -> Non
 def test_an_engine_that_no_release_has_is_refused(tmp_path: Path) -> None:
     """With all that there are on any of them."""
     releases = {"6.0.1": Release(("native", "ruby")), "5.6.3": Release(("native", "sqlang"))}
-    with pytest.raises(BadInputError, match=r"mine\.toml:2: engines: no engine 'lua' on Kamailio 6\.0\.1, 5\.6\.3") as no:
+    with pytest.raises(
+        BadInputError, match=r"mine\.toml:2: engines: no engine 'lua' on Kamailio 6\.0\.1, 5\.6\.3"
+    ) as no:
         make(tmp_path, more=RELEASES, releases=releases)
     assert no.value.remedy == "there are: native, ruby, sqlang"
 

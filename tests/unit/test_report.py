@@ -1,6 +1,7 @@
 """What a reader sees: words and digits of the view, and how they stand on a terminal or in a pipe."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from lab.summary import CellSummary, Summary
 FOLDER = Path("results/20180101T000000Z-quick")
 PUBLISHED = Path(__file__).parents[2] / "results" / "published-2018" / "published-5.2.0.csv"
 
+SCENARIO = Scenario("register", (LegRule("challenge", "REGISTER", 1), LegRule("authenticated", "REGISTER", 2)))
 PLAN = Plan(
     experiment="quick",
     hash="cafe",
-    cells=tuple(Cell(name, name.removesuffix("-aa"), "6.0.1", "parity") for name in ("native", "lua", "native-aa")),
-    baseline="native",
+    cells=tuple(
+        Cell(name, name.removesuffix("-aa"), "6.0.1", baseline="native") for name in ("native", "lua", "native-aa")
+    ),
+    aa_cell="native-aa",
     rounds=tuple(
         RoundPlan(
             number,
@@ -34,7 +38,7 @@ PLAN = Plan(
     repeats=2,
     children=1,
     subscribers=10,
-    scenario=Scenario("register", (LegRule("challenge", "REGISTER", 1), LegRule("authenticated", "REGISTER", 2))),
+    scenarios=(SCENARIO,),
     limits=Limits(),
 )
 CHALLENGE = LegFigures(3200, 52.34, 50.0, 41.0, 71.5, 98.0, 1203)
@@ -44,12 +48,16 @@ CELL = CellSummary(
     engine="native",
     kamailio="6.0.1",
     routing="parity",
+    database="mysql",
+    scenario="register",
+    baseline="native",
     legs={"challenge": CHALLENGE, "authenticated": AUTHENTICATED},
-    registration_usec=362.4,
+    whole="registration",
+    call_usec=362.4,
     retransmissions=0,
     failed_calls_in_all=0,
     retransmissions_in_all=0,
-    cpu_usec_per_registration=498.7,
+    cpu_usec_per_call=498.7,
     pooled=Pooled(6400, 1_159_680, 38, 4021, 181.2),
     slices_valid=8,
     slices_invalid=0,
@@ -60,8 +68,8 @@ CELL = CellSummary(
 NOTHING = replace(
     CELL,
     legs={"challenge": NO_FIGURES, "authenticated": NO_FIGURES},
-    registration_usec=None,
-    cpu_usec_per_registration=None,
+    call_usec=None,
+    cpu_usec_per_call=None,
     pooled=pooled([]),
 )
 
@@ -74,12 +82,12 @@ def compared(cell: str, leg: str, ratio: float, low: float, high: float) -> LegC
 
 
 SUMMARY = Summary(
-    schema_version=1,
+    schema_version=2,
     run=FOLDER.name,
     experiment="quick",
     plan_hash="cafe",
     valid=True,
-    baseline="native",
+    specimen=False,
     aa_cell="native-aa",
     cells={"native": CELL, "lua": replace(CELL, engine="lua"), "native-aa": CELL},
     broken={},
@@ -98,9 +106,9 @@ SUMMARY = Summary(
 )
 
 
-def show(summary: Summary, width: int | None = 80) -> str:
+def show(summary: Summary, width: int | None = 80, plan: Plan = PLAN) -> str:
     """The report as plain text."""
-    return terminal.render(view.build(summary, PLAN, FOLDER), width=width)
+    return terminal.render(view.build(summary, plan, FOLDER), width=width)
 
 
 def with_cell(name: str, cell: CellSummary) -> Summary:
@@ -229,6 +237,89 @@ def test_a_broken_cell_has_its_reason_in_place_of_figures() -> None:
     broken = replace(invalid("lua", "start of round 1: no marker"), broken={"lua": "start of round 1: no marker"})
     blocks = show(broken).split("\n\n")
     assert blocks[2] == "lua (Kamailio 6.0.1)\n  broken: start of round 1: no marker"
+
+
+def test_a_run_with_a_cell_that_is_known_to_be_broken_is_valid() -> None:
+    """The verdict says of what."""
+    known = replace(with_cell("lua", NOTHING), broken={"lua": "none of its 12 timed slices is valid; known: it leaks"})
+    shown = show(known)
+    assert shown.splitlines()[2] == "valid: every planned slice of the cells that are not broken"
+    assert "  broken: none of its 12 timed slices is valid; known: it leaks\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("valid", "verdict"),
+    [(True, "a specimen: shown as found, with the checks that failed"), (False, "INVALID: it broke off")],
+)
+def test_a_specimen_is_never_called_valid(valid: bool, verdict: str) -> None:  # noqa: FBT001
+    """It is no result; whether it came to its end is all that can be said."""
+    found = replace(invalid("lua", "r01-s005-lua: SIPp: 3 of 400 calls failed"), specimen=True, valid=valid)
+    shown = show(found)
+    assert shown.splitlines()[2] == verdict
+    assert "r01-s005-lua: SIPp: 3 of 400 calls failed" in shown
+
+
+# --- other experiments --------------------------------------------------------------------------------------------------
+
+KEEPALIVE = Scenario("options", (LegRule("options", "OPTIONS", 1),), whole="keepalive")
+
+
+def kept_alive(*names: str) -> tuple[Summary, Plan]:
+    """The run with another scenario in some cells: one leg, which is all of a call."""
+    cell = replace(CELL, scenario="options", legs={"options": CHALLENGE}, whole="keepalive", call_usec=52.34)
+    cells = {name: replace(cell, engine=own.engine) if name in names else own for name, own in SUMMARY.cells.items()}
+    planned = tuple(replace(own, scenario="options") if own.name in names else own for own in PLAN.cells)
+    return replace(SUMMARY, cells=cells), replace(PLAN, cells=planned, scenarios=(SCENARIO, KEEPALIVE))
+
+
+def test_calls_are_called_as_their_scenario_says() -> None:
+    """And a call of one leg needs no sum of its legs."""
+    summary, plan = kept_alive("native", "lua", "native-aa")
+    shown = show(summary, plan=plan)
+    assert "2 timed slices a cell: 400 keepalives at 200/s; 1 worker\n" in shown
+    assert "  options          3200    52.3      50      41      72      98    1203\n" in shown
+    assert "  CPU time per keepalive: 499 usec\n" in shown
+    assert "registration" not in shown.partition("lua / native")[0]
+    assert "\n  keepalive " not in shown
+
+
+def test_where_scenarios_differ_they_are_calls() -> None:
+    """Each cell has its own word, all of them together a common one."""
+    summary, plan = kept_alive("lua")
+    shown = show(summary, plan=plan)
+    assert "2 timed slices a cell: 400 calls at 200/s; 1 worker\n" in shown
+    assert "CPU time per registration: 499 usec" in shown
+    assert "CPU time per keepalive: 499 usec" in shown
+
+
+def test_each_cell_is_shown_beside_its_own_baseline() -> None:
+    """A cell of another name says which engine it is; a baseline that is compared itself says so, too."""
+    cells = {
+        "native-6.0.1": replace(CELL, baseline="native-6.0.1"),
+        "native-5.6.3": replace(CELL, kamailio="5.6.3", baseline="native-6.0.1"),
+        "lua-5.6.3": replace(CELL, engine="lua", kamailio="5.6.3", baseline="native-5.6.3"),
+        "native-6.0.1-aa": replace(CELL, baseline="native-6.0.1"),
+    }
+    rows = tuple(
+        replace(compared(cell, "challenge", 1.5, 1.4, 1.6), baseline=cells[cell].baseline)
+        for cell in ("native-5.6.3", "lua-5.6.3", "native-6.0.1-aa")
+    )
+    shown = show(replace(SUMMARY, cells=cells, comparisons=rows, aa_cell="native-6.0.1-aa"))
+    assert "native-6.0.1 (native, Kamailio 6.0.1, the baseline)\n" in shown
+    assert "native-5.6.3 (native, Kamailio 5.6.3)\n" in shown
+    for title in ("native-5.6.3 / native-6.0.1", "lua-5.6.3 / native-5.6.3"):
+        assert re.search(rf"^  {title} +ratio ", shown, re.MULTILINE)
+    assert "A/A: native-6.0.1-aa / native-6.0.1, the same engine twice\n" in shown
+
+
+def test_without_an_aa_cell_there_is_no_such_block() -> None:
+    """Whatever became of it: the report must not fail over it."""
+    cells = {name: cell for name, cell in SUMMARY.cells.items() if name != "native-aa"}
+    rows = tuple(row for row in SUMMARY.comparisons if row.cell != "native-aa")
+    assert "A/A" not in show(replace(SUMMARY, cells=cells, comparisons=rows))
+
+
+# --- what is not known ----------------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_known_is_a_dash() -> None:

@@ -1,16 +1,14 @@
 """SIPp's scenarios, their users and their declaration agree; so do the images' versions wherever they stand."""
 
 import re
-import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lab import load, plan, versions
+from lab import load, plan, testing, versions
 from lab.database import BAKED_SUBSCRIBERS, DOMAIN
-from lab.model import MEASURED_LEGS
 
 FOLDER = versions.ROOT / "images" / "sipp" / "scenarios"
 COMPOSE = yaml.safe_load((versions.ROOT / "compose.yaml").read_text())
@@ -57,12 +55,58 @@ def test_a_registration_is_challenged_then_authenticated() -> None:
     assert [step.get("response") for step in steps("register") if step.get("auth") == "true"] == ["401"]
 
 
-def test_the_declaration_names_the_requests_that_are_sent() -> None:
-    """A leg each, in the order of the legs."""
-    declared = plan.read_scenario(FOLDER / "register.xml").legs
-    assert [rule.leg for rule in declared] == list(MEASURED_LEGS)
-    assert [f"{rule.cseq} {rule.method}" for rule in declared] == [r.headers["CSeq"] for r in requests("register")]
-    assert [rule.method for rule in declared] == [r.line.split()[0] for r in requests("register")]
+# --- what is declared ---------------------------------------------------------------------------------------------------
+
+DECLARED = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.toml"))
+OURS = [name for name in DECLARED if "/" not in name]
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_declaration_is_sound_and_has_its_traffic(name: str) -> None:
+    """SIPp's file lies beside it, and so does what sets it up; whoever is set up is bound."""
+    path = FOLDER / f"{name}.xml"
+    declared = plan.read_scenario(path)
+    assert path.with_name(declared.file).is_file()
+    if declared.setup:
+        assert plan.read_scenario(path.with_name(f"{declared.setup}.xml")).bindings
+        assert declared.bindings
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_declaration_names_the_requests_that_are_sent(name: str) -> None:
+    """A leg each, in the order in which they are sent; but for an ACK, whose CSeq is that of a reply of no success."""
+    declared = plan.read_scenario(FOLDER / f"{name}.xml")
+    sent = [request for request in requests(declared.file.removesuffix(".xml")) if " SIP/" in request.line]
+    numbers = [request.headers["CSeq"] for request in sent if "CSeq" in request.headers]
+    routed = [number for number in numbers if number != "1 ACK"]  # ends in the sl module, before the routing
+    assert [f"{rule.cseq} {rule.method}" for rule in declared.legs] == routed
+    assert len(declared.leg_names) == len(declared.legs)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_declare_what_a_call_does(name: str) -> None:
+    """Without a counter only Kamailio's requests would reconcile; one that must not move is declared, too."""
+    counters = plan.read_scenario(FOLDER / f"{name}.xml").counters
+    assert {times > 0 for times in counters.values()} == {True, False}
+
+
+def test_a_registration_has_the_legs_that_it_always_had() -> None:
+    """Builders, frames and pages know them by name."""
+    assert plan.read_scenario(FOLDER / "register.xml") == testing.SCENARIO
+
+
+def test_the_page_names_our_scenarios_with_their_legs() -> None:
+    """docs/scenarios.md: a row each."""
+    page = (versions.ROOT / "docs" / "scenarios.md").read_text()
+    rows = {row[1]: row[2] for row in re.finditer(r"^\| `([\w/-]+)` \|[^|]*\|([^|]*)\|", page, re.MULTILINE)}
+    assert sorted(rows) == OURS
+    for name, legs in rows.items():
+        shown = re.findall(r"`(\w+)`", legs)
+        assert shown == ([] if "the same" in legs else list(plan.read_scenario(FOLDER / f"{name}.xml").leg_names))
+    assert [name for name in DECLARED if f"`{name}`" not in page] == []
+
+
+# --- the registration ---------------------------------------------------------------------------------------------------
 
 
 def test_both_requests_are_of_one_call_and_one_user() -> None:
@@ -102,27 +146,42 @@ def test_the_probe_asks_kamailio_itself() -> None:
     assert load.marker(log.attrib["message"].replace(f"[${search.get('assign_to')}]", "lua") + "\n") == "lua"
 
 
-@pytest.mark.parametrize(("file", "engine"), [("native.cfg", "native"), ("lua.lua", "lua"), ("python3.py", "python3")])
-def test_each_script_sets_the_marker_of_its_engine(file: str, engine: str) -> None:
-    """And no other's: what the probe looks for."""
-    script = (CONFIGURATION / "parity" / file).read_text()
-    assert set(re.findall(r"X-Lab-Engine: (\w+)", script)) == {engine}
+SCRIPTS = [
+    (routing, path.name)
+    for routing in ("parity", "published")
+    for path in sorted((CONFIGURATION / routing).iterdir())
+    if path.is_file()
+]
+
+
+@pytest.mark.parametrize(("routing", "file"), SCRIPTS)
+def test_each_script_sets_the_marker_of_its_engine(routing: str, file: str) -> None:
+    """And no other's: what the probe looks for. Lua's asks itself whether LuaJIT runs it."""
+    script = (CONFIGURATION / routing / file).read_text()
+    found = re.findall(r'X-Lab-Engine: (\w+|" \.\. \w+)', script)
+    if file == "lua.lua":
+        assert set(found) == {'" .. ENGINE'}
+        assert re.search(r"ENGINE = (.*)", script)[1] == 'jit and "luajit" or "lua"'  # type: ignore[index]
+    else:
+        assert set(found) == {Path(file).stem}
 
 
 def test_every_engine_has_its_script() -> None:
-    """Of every release that the lab knows."""
+    """Of every release that the lab knows. LuaJIT runs Lua's."""
     scripts = {path.stem for path in (CONFIGURATION / "parity").iterdir() if path.is_file()}
     for facts in versions.load().kamailio.values():
-        assert set(facts.engines) <= scripts
+        assert {name.removesuffix("jit") for name in facts.engines} <= scripts
 
 
-@pytest.mark.parametrize("service", ["mysql", "kamailio", "sipp", "log-holder"])
+@pytest.mark.parametrize("service", ["mysql", "mariadb", "kamailio", "sipp", "log-holder"])
 def test_compose_takes_the_images_that_the_lab_builds(service: str) -> None:
-    """The default of each is the first release in versions.toml."""
-    facts = tomllib.loads(versions.FILE.read_text())
+    """The default of each is the first release in versions.toml; a server's is its line."""
+    facts = versions.load()
+    known = {"kamailio": next(iter(facts.kamailio)), "sipp": next(iter(facts.sipp))}
+    known |= {server: database.line for server, database in facts.database.items()}
     (variable, default) = re.fullmatch(r"\$\{(\w+):-(.+)\}", COMPOSE["services"][service]["image"]).groups()  # type: ignore[union-attr]
     software = variable.removeprefix("LAB_").removesuffix("_IMAGE").lower()
-    assert default == f"kemi-lab/{software}:{next(iter(facts[software]))}"
+    assert default == f"kemi-lab/{software}:{known[software]}"
     assert COMPOSE["services"][service]["pull_policy"] == "never"
 
 

@@ -287,8 +287,7 @@ def test_an_engine_that_cannot_do_one_call_gets_no_load(
     world.crashing = crashing
     measure()
     reason = (
-        "rehearsal of register: SIPp ended with exit code 1; "
-        f"Kamailio: 1(7) ERROR: <script>: it cannot be done{ended}"
+        f"rehearsal of register: SIPp ended with exit code 1; Kamailio: 1(7) ERROR: <script>: it cannot be done{ended}"
     )
     assert start(run, "r01-lua").reasons == (reason,)
     assert heard.notes == [f"round 1, lua: {reason}"]
