@@ -120,13 +120,22 @@ def _scenarios(experiment: Experiment) -> tuple[dict[str, Path], dict[str, Scena
     """SIPp's files and what they declare, by the experiment's names; and those that set others up."""
     paths: dict[str, Path] = {}
     found: dict[str, Scenario] = {}
+    places: dict[str, Path] = {}  # by what the run calls a scenario, and its copy of SIPp's file
+
+    def add(key: str, path: Path) -> Scenario:
+        declared = _scenario(experiment, path)
+        found[key], paths[key] = declared, path.with_name(declared.file)
+        for name, place in ((declared.name, path), (declared.file, paths[key])):
+            if places.setdefault(name, place) != place:
+                problem = f"{places[name]} and {place} are both called {name!r}"
+                raise experiment.fault("scenario", problem, "give one of them another name")
+        return declared
+
     for name in experiment.factor("scenario"):
         path = experiment.resolve(name) if name.endswith(".xml") else SCENARIOS / f"{name}.xml"
-        declared = _scenario(experiment, path)
-        found[name], paths[name] = declared, path.with_name(declared.file)
+        declared = add(name, path)
         if declared.setup:
-            paths[declared.setup] = path.with_name(f"{declared.setup}.xml")
-            found[declared.setup] = _scenario(experiment, paths[declared.setup])
+            add(declared.setup, path.with_name(f"{declared.setup}.xml"))
     return paths, found
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lab import stats
-from lab.model import OTHER, Plan
+from lab.model import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = "whole"  # column for all legs of a call together: the sum of their means. Shown by the scenario's own word
+Legs = tuple[str, ...]  # whose means are added up: one, or all of a call's
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +86,23 @@ def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
     means = _means(first, ["cell", "round"])
     others = {cell.name: cell.baseline for cell in plan.cells if cell.name != cell.baseline}
     found = {
-        (name, leg): stats.compare(stats.log_ratios(_by_round(means, name, leg), _by_round(means, baseline, leg)))
+        (name, legs): stats.compare(stats.log_ratios(_by_round(means, name, legs), _by_round(means, baseline, legs)))
         for name, baseline in others.items()
-        for leg in _compared(plan, name)
+        for legs in _compared(plan, name)
     }
-    for (name, leg), result in found.items():
+    for (name, legs), result in found.items():
         family = {
             other: p
             for other, baseline in others.items()
             if other != plan.aa_cell
             and baseline == others[name]
-            and (other, leg) in found
-            and (p := found[other, leg].p) is not None
+            and (other, legs) in found
+            and (p := found[other, legs].p) is not None
         }
         yield LegComparison(
             cell=name,
             baseline=others[name],
-            leg=plan.scenario_of(name).whole if leg == WHOLE else leg,
+            leg=legs[0] if len(legs) == 1 else plan.scenario_of(name).whole,
             ratio=result.ratio,
             ci_low=result.ci_low,
             ci_high=result.ci_high,
@@ -114,21 +114,23 @@ def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
         )
 
 
-def _compared(plan: Plan, cell: str) -> tuple[str, ...]:
+def _compared(plan: Plan, cell: str) -> Iterator[Legs]:
     """The legs that a cell shares with its baseline; where those are all, and more than one, their sum as well."""
     own = plan.scenario_of(cell).leg_names
     theirs = plan.scenario_of(plan.cell(cell).baseline).leg_names
-    return (*own, WHOLE) if own == theirs and len(own) > 1 else tuple(leg for leg in own if leg in theirs)
+    yield from ((leg,) for leg in own if leg in theirs)
+    if own == theirs and len(own) > 1:
+        yield own
 
 
-def steadiness(slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> Steadiness:
+def steadiness(plan: Plan, slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> Steadiness:
     """Compare the halves of a round: each cell's earlier slices with its later ones, by the cost of a call."""
     means = _means(first[first["round"] == number], ["slice"])
     in_time = slices[slices["round"] == number].sort_values("position")
     differences: list[float] = []
     for cell in in_time["cell"].unique():
         names = in_time.loc[in_time["cell"] == cell, "slice"]
-        costs = means[WHOLE].reindex(names).dropna()
+        costs = _sum(means, plan.scenario_of(str(cell)).leg_names).reindex(names).dropna()
         logs = [math.log(cost) for cost in costs if cost > 0]
         half = len(logs) // 2  # the middle one of an odd number belongs to neither
         if half:
@@ -145,16 +147,17 @@ def _leg(usec: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> LegFigures:
 
 
 def _means(first: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """Mean per key and leg, and their sum, of the legs that there are."""
-    declared = first[first["leg"] != OTHER]
-    table = declared.pivot_table(values="usec", index=keys, columns="leg", aggfunc="mean", observed=True)
+    """Mean per key and leg."""
+    table = first.pivot_table(values="usec", index=keys, columns="leg", aggfunc="mean", observed=True)
     table.columns = table.columns.astype(str)
-    table[WHOLE] = table.sum(axis="columns")
     return table
 
 
-def _by_round(means: "pd.DataFrame", cell: str, leg: str) -> dict[int, float]:
-    if leg not in means:
-        return {}
-    rows = means[[leg]].dropna().reset_index().to_dict("records")
-    return {int(row["round"]): float(row[leg]) for row in rows if row["cell"] == cell}
+def _sum(means: "pd.DataFrame", legs: Legs) -> "pd.Series[float]":
+    """Of the legs' means; a call that lacks one of them has none."""
+    return means.reindex(columns=list(legs)).sum(axis="columns", skipna=False)
+
+
+def _by_round(means: "pd.DataFrame", cell: str, legs: Legs) -> dict[int, float]:
+    rows = _sum(means, legs).dropna().rename("cost").reset_index().to_dict("records")
+    return {int(row["round"]): float(row["cost"]) for row in rows if row["cell"] == cell}

@@ -18,6 +18,7 @@ from lab.model import OTHER, Cell, LegRule, Plan, RoundPlan, Scenario, SlicePlan
 AA_SUFFIX = "-aa"
 REQUEST_LOG_BYTES = 128  # a latency line
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
+LEG_KEYS = {"method", "cseq", "order"}  # of a scenario's declaration
 # What a list of makes cells of, in the order in which their names have it: key of the experiment -> field of a cell.
 FACTORS = ("routing", "kamailio", "database", "scenario")
 
@@ -139,9 +140,10 @@ def read_scenario(path: Path) -> Scenario:
     sidecar = path.with_suffix(".toml")
     try:
         raw: dict[str, Any] = tomllib.loads(sidecar.read_text(encoding="utf-8"))
+        rules = raw.pop("legs")
         legs = tuple(
             LegRule(name, str(rule["method"]), int(rule["cseq"]), int(rule.get("order", 1)))
-            for name, rule in raw.pop("legs").items()
+            for name, rule in rules.items()
         )
         counters = {str(name): int(value) for name, value in raw.pop("counters", {}).items()}
         words = {name: str(raw.pop(name)) for name in ("whole", "traffic", "setup") if name in raw}
@@ -151,8 +153,11 @@ def read_scenario(path: Path) -> Scenario:
         raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
     except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/scenarios.md") from error
-    if raw:
-        raise BadInputError(f"{sidecar}: {next(iter(raw))}: unknown key", remedy="see docs/scenarios.md")
+    unknown = [*raw, *(f"legs.{name}.{key}" for name, rule in rules.items() for key in rule if key not in LEG_KEYS)]
+    if unknown:
+        raise BadInputError(f"{sidecar}: {unknown[0]}: unknown key", remedy="see docs/scenarios.md")
+    if len({(rule.method, rule.cseq, rule.order) for rule in legs}) < len(legs):
+        raise BadInputError(f"{sidecar}: [legs] has one request twice", remedy="order = 2 is the second in a call")
     if not legs or OTHER in {rule.leg for rule in legs}:
         problem = f"[legs] has {'a leg of the name ' + repr(OTHER) if legs else 'no leg'}"
         raise BadInputError(f"{sidecar}: {problem}", remedy="see docs/scenarios.md")

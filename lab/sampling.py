@@ -15,12 +15,20 @@ from lab.model import CpuClock
 WORKER = "udp receiver"
 CONTACTS = "usrloc.location_contacts"
 _CGROUPS = Path("/sys/fs/cgroup")
+# What tm's RPC calls the counters that tmx has under these names.
+_TM = {
+    "total": "UAS_transactions",
+    "total_local": "UAC_transactions",
+    **{f"{digit}xx": f"{digit}xx_transactions" for digit in range(2, 7)},
+    **{name: name for name in ("rpl_received", "rpl_generated", "rpl_sent")},
+}
 
 # Runs inside Kamailio's container, in its own pid and network namespaces. Sections are parted by lines '== name'.
 SCRIPT = """
 set -e
 echo '== statistics'; timeout 10 kamcmd stats.get_statistics all
 echo '== replies'; timeout 10 kamcmd sl.stats
+echo '== transactions'; timeout 10 kamcmd tm.stats
 echo '== processes'; timeout 10 kamcmd core.psx
 echo '== clocks'
 for file in /proc/[0-9]*/schedstat; do
@@ -45,14 +53,18 @@ class Inside:
 
 def parse(text: str) -> Inside:
     """Output of SCRIPT -> counters. A missing section is an error, never a zero."""
-    parts = sections(text, {"statistics", "replies", "processes", "clocks", "snmp", "sockets"})
+    parts = sections(text, {"statistics", "replies", "transactions", "processes", "clocks", "snmp", "sockets"})
     processes = parse_processes(parts["processes"])
     clocks = {int(p): CpuClock(int(r), int(d)) for p, r, d in (line.split() for line in parts["clocks"].splitlines())}
     statistics = re.findall(r"^(\w+):(\S+)\s*=\s*(\d+)\s*$", parts["statistics"], re.MULTILINE)
     counters = {f"{group}.{name}": int(value) for group, name, value in statistics}
-    # The statistics of sl are summed up once a tick at most; its own RPC sums them up when it is asked.
-    replies = re.findall(r"^\s*(\w+):\s*(\d+)\s*$", parts["replies"], re.MULTILINE)
-    counters |= {f"sl.{code}_replies": int(count) for code, count in replies}
+    # The statistics of sl and of tmx are summed up once a tick at most; RPCs of sl and tm do it when they are asked.
+    replies = _pairs(parts["replies"])
+    counters |= {f"sl.{code}_replies": count for code, count in replies.items()}
+    transactions = {_TM[name]: count for name, count in _pairs(parts["transactions"]).items() if name in _TM}
+    if {"rpl_sent", "rpl_generated"} <= transactions.keys():
+        transactions["rpl_relayed"] = transactions["rpl_sent"] - transactions["rpl_generated"]
+    counters |= {f"tmx.{name}": count for name, count in transactions.items()}
     return Inside(
         statistics=counters,
         processes=processes,
@@ -60,6 +72,11 @@ def parse(text: str) -> Inside:
         udp_rcvbuf_errors=_rcvbuf_errors(parts["snmp"]),
         socket_drops=sum(int(line.split()[-1]) for line in parts["sockets"].splitlines()[1:]),
     )
+
+
+def _pairs(text: str) -> dict[str, int]:
+    """Lines "name: number" of an RPC's answer."""
+    return {name: int(count) for name, count in re.findall(r"^\s*(\w+):\s*(\d+)\s*$", text, re.MULTILINE)}
 
 
 def sections(text: str, wanted: set[str]) -> dict[str, str]:

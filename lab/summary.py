@@ -123,7 +123,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         cells=cells,
         broken=broken,
         comparisons=tuple(figures.comparisons(plan, first)),
-        rounds=tuple(figures.steadiness(timed, first, planned.number) for planned in plan.rounds),
+        rounds=tuple(figures.steadiness(plan, timed, first, planned.number) for planned in plan.rounds),
         start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
         driver_share=_driver_share(slices),
         notes=tuple(_notes(plan, broken, slices, complete=complete)),

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +21,22 @@ import docker
 from lab import testbed
 from lab.versions import ROOT
 
+PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 DATA = Path(__file__).parent / "data"
 SCRIPT = Path(sys.executable).with_name("lab")
 PATIENCE_SECONDS = 120  # for a line that comes after a few seconds on an idle machine
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    """Replace what must be there exactly once."""
+    text = path.read_text()
+    assert text.count(old) == 1, f"{path}: {old!r} is not there once"
+    path.write_text(text.replace(old, new))
+
+
+def scripts(folder: Path) -> Path:
+    """A copy of our routing, to be spoiled."""
+    return Path(shutil.copytree(PARITY, folder, copy_function=shutil.copyfile))
 
 
 def toml(content: dict[str, Any]) -> str:

@@ -311,16 +311,6 @@ def test_contacts_behind_nat_are_marked_as_such(hearing: Hearing, release: str) 
             assert (row["received"] is not None) is nated, row
 
 
-# How an engine shows that it cannot do its work, where images/versions.toml says so (`broken`): a test for each.
-BROKEN: dict[tuple[str, str], str] = {}  # (release, engine) -> what its log, or its trouble, must say
-
-
-def test_what_is_declared_broken_is_what_is_tested_to_be() -> None:
-    """Nothing is called broken without a test of how."""
-    known = versions.load().kamailio
-    assert {(release, engine) for release in known for engine in known[release].broken} == BROKEN.keys()
-
-
 def _rows(rows: list[dict[str, object]]) -> list[str]:
     return ["\n".join(f"{name}: {value}" for name, value in _columns(row).items()) + "\n" for row in rows]
 

@@ -6,11 +6,9 @@ a script that never ran for a fast one, is worth nothing.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,25 +17,10 @@ import pytest
 
 from lab import cores, store
 from lab.model import Role, StartRecord
-from lab.versions import ROOT
-from tests.docker.driver import Lab, Running
+from tests.docker.driver import Lab, Running, rewrite, scripts
 
-CONFIGURATION = ROOT / "images" / "kamailio" / "etc" / "kamailio.cfg"
-PARITY = CONFIGURATION.parent / "parity"
 ENGINES = ("lua", "python3")
 LEGS = ("challenge", "authenticated")
-
-
-def rewrite(path: Path, old: str, new: str) -> None:
-    """Replace what must be there exactly once."""
-    text = path.read_text()
-    assert text.count(old) == 1, f"{path}: {old!r} is not there once"
-    path.write_text(text.replace(old, new))
-
-
-def scripts(folder: Path) -> Path:
-    """A copy of our routing, to be spoiled."""
-    return Path(shutil.copytree(PARITY, folder, copy_function=shutil.copyfile))
 
 
 # --- a busy wait ----------------------------------------------------------------------------------------------------
@@ -148,7 +131,7 @@ def test_a_wait_in_one_leg_shows_in_that_legs_ratio(lab: Lab) -> None:
     assert start.bindings == 12
 
 
-# --- a script that does not run -------------------------------------------------------------------------------------
+# --- a thief --------------------------------------------------------------------------------------------------------
 
 
 def broken(lab: Lab, **changes: object) -> tuple[Running, dict[str, Any]]:
@@ -157,49 +140,6 @@ def broken(lab: Lab, **changes: object) -> tuple[Running, dict[str, Any]]:
     assert run.process.returncode == 4, run.error
     assert lab.left() == []
     return run, json.loads((lab.results / "latest" / "summary.json").read_text())
-
-
-def test_a_request_route_beside_the_script_is_caught(lab: Lab) -> None:
-    """Kamailio silently prefers it and never asks the engine: every reply is right, and every figure is native's."""
-    mixed = lab.folder / "mixed.cfg"
-    native = (PARITY / "native.cfg").read_text()
-    mixed.write_text(f"{CONFIGURATION.read_text()}\n#!ifndef WITH_ENGINE_NATIVE\n{native}\n#!endif\n")
-    run, summary = broken(lab, name="mixed", engines=["native", "lua"], configuration="./mixed.cfg")
-    assert "request_route" in summary["broken"]["lua"]
-    assert "request_route" in run.error
-    assert summary["cells"]["lua"]["legs"]["challenge"]["count"] == 0
-    start = store.load(StartRecord, lab.results / "latest" / "evidence" / "starts" / "r01-lua" / "start.json")
-    assert start.marker == "native"
-    assert start.request_route
-
-
-def test_a_script_that_throws_is_caught(lab: Lab) -> None:
-    """It answers nothing, and would look fast. The other engine's figures stand."""
-    thrown = scripts(lab.folder / "throws")
-    rewrite(thrown / "lua.lua", LUA_FUNCTION, f'{LUA_FUNCTION}    error("planted")\n')
-    run, summary = broken(lab, name="throws", engines=["native", "lua"], routing="./throws")
-    assert "lua" in summary["broken"]
-    assert "engine proof" in run.error
-    assert "planted" in (lab.results / "latest/evidence/starts/r01-lua/kamailio.log").read_text()
-    assert summary["cells"]["lua"]["legs"]["challenge"]["count"] == 0
-    assert summary["cells"]["native"]["legs"]["challenge"]["count"] == 150
-
-
-def test_a_script_that_throws_in_one_leg_is_caught(lab: Lab) -> None:
-    """The engine proves itself and challenges; then the registrar's part throws. No figure of either leg is shown."""
-    thrown = scripts(lab.folder / "throws")
-    function = "function ksr_route_registrar()\n"
-    rewrite(thrown / "lua.lua", function, f'{function}    error("planted")\n')
-    run, summary = broken(lab, name="throws", engines=["native", "lua"], routing="./throws")
-    reasons = summary["cells"]["lua"]["reasons"]
-    assert any("SIPp: 0 of 150 calls succeeded" in reason for reason in reasons)
-    assert any("error line" in reason and "planted" in reason for reason in reasons)
-    assert "SIPp: 0 of 150 calls succeeded" in run.error
-    assert {leg["count"] for leg in summary["cells"]["lua"]["legs"].values()} == {0}
-    assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {150}
-
-
-# --- a thief --------------------------------------------------------------------------------------------------------
 
 
 def test_a_cpu_thief_is_flagged(lab: Lab) -> None:

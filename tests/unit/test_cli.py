@@ -23,14 +23,14 @@ import requests
 import urllib3
 
 import lab.errors
-from lab import assembly, by_hand, cli, host, images, process, runner, store, testbed, testing
-from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError
+from lab import assembly, by_hand, cli, host, images, matrix, process, runner, store, testbed, testing
+from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError, UnavailableError
 from lab.host import Check
 from lab.model import SliceRecord
 from lab.session import Judges, Reporter
 from lab.versions import ROOT
 
-COMMANDS = ("doctor", "images", "up", "down", "run", "frames", "report")
+COMMANDS = ("doctor", "images", "engines", "up", "down", "run", "frames", "report", "published")
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"
 SCRIPT = Path(sys.executable).with_name("lab")
@@ -142,14 +142,14 @@ def raising(error: BaseException) -> Callable[..., None]:
     return function
 
 
-# --- help and usage -----------------------------------------------------------------------------------------------
+# --- help and usage -------------------------------------------------------------------------------------------------
 
 
 def test_help_shows_the_commands_and_the_exit_codes(lab_command: Lab) -> None:
     """And what a RUN is; on standard output, as it was asked for."""
     ended = lab_command("--help")
     assert (ended.code, ended.err) == (0, "")
-    assert all(re.search(rf"^    {command} ", ended.out, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^    {command}\b", ended.out, re.MULTILINE) for command in COMMANDS)
     codes = re.search(r"exit codes:\n((?:  \d+ .*\n)+)", ended.out)
     assert codes
     assert [int(line.split()[0]) for line in codes[1].splitlines()] == [0, 2, 4, 5, 70, 130]
@@ -161,7 +161,7 @@ def test_each_command_has_examples(lab_command: Lab, command: str) -> None:
     """That begin as a user would type them."""
     ended = lab_command(command, "--help")
     assert ended.code == 0
-    assert re.search(rf"examples:\n.*\blab {command}\b", ended.out)
+    assert re.search(rf"examples:\n(?:  .*\n)*  lab {command}\b", ended.out)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_the_version(lab_command: Lab) -> None:
     assert lab_command("--version") == (0, f"lab {version('kemi-lab')}\n", "")
 
 
-# --- exit codes ---------------------------------------------------------------------------------------------------
+# --- exit codes -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(BadInputError, 2), (SetupError, 5), (TestbedError, 5), (LabError, 70)],
+    [(BadInputError, 2), (SetupError, 5), (TestbedError, 5), (UnavailableError, 5), (LabError, 70)],
 )
 def test_an_error_ends_with_its_code_and_what_helps(
     lab_command: Lab, monkeypatch: pytest.MonkeyPatch, error: type[LabError], code: int
@@ -329,7 +329,7 @@ def test_an_engine_that_fails_on_the_way_is_no_defect(
     )
 
 
-# --- what was measured is kept ------------------------------------------------------------------------------------
+# --- what was measured is kept --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_the_usual_place_need_not_be_named(lab_command: Lab, monkeypatch: pytest
     assert lab_command("doctor").err.endswith("; its figures: lab frames 20261123T080000Z-quick\n")
 
 
-# --- nobody reads it ----------------------------------------------------------------------------------------------
+# --- nobody reads it ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 100_000], ids=["kept in the buffer", "written at once"])
@@ -445,6 +445,10 @@ def test_a_machine_without_an_engine(lab_command: Lab) -> None:
         ('kamailio = "3.3"', "no release '3.3'"),
         ('cpus = { kamailio = "4999", mysql = "0", sipp = "0", driver = "0" }', "CPU 4999 is not allowed here"),
         ('engines = ["native", "perl"]', "no engine 'perl'"),
+        ('kamailio = ["6.0.1", "3.3"]', "no release '3.3'"),
+        ('scenario = ["register", "registre"]', "no scenario file"),
+        ('scenario = "probe"', "the name 'probe' is the engine proof's"),
+        ('configuration = "publisht"', "no file"),
     ],
 )
 def test_what_a_file_names_must_be_there(
@@ -473,7 +477,7 @@ def test_a_run_that_is_not_there(lab_command: Lab, results: Path, command: str) 
     assert store.find(results, "latest").name in ended.err
 
 
-# --- a run and its report ---------------------------------------------------------------------------------------------
+# --- a run and its report -------------------------------------------------------------------------------------------
 
 
 def test_the_report_of_a_recorded_run(lab_command: Lab, results: Path) -> None:
@@ -527,13 +531,14 @@ def measured(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
         reporter.stage("starting MySQL")
         for path in sorted(run.glob("evidence/slices/*/slice.json")):
             record = store.load(SliceRecord, path)
-            assert judges.slice(record, specification.plan.limits) == ()
+            plan = specification.plan
+            assert judges.slice(record, plan.limits, plan.scenario_of(record.plan.cell)) == ()
             reporter.slice_done(record)
         reporter.note("somebody should know this")
         return run
 
-    def specify(*_: object, kamailio_source: Path | None) -> SimpleNamespace:
-        assert kamailio_source is None
+    def specify(*_: object, kamailio_source: Path | None, kamailio_suite: str) -> SimpleNamespace:
+        assert (kamailio_source, kamailio_suite) == (None, "")
         return SimpleNamespace(plan=PLAN)
 
     monkeypatch.setattr(host, "engine", lambda: None)
@@ -554,13 +559,29 @@ def test_a_run_ends_with_its_table(lab_command: Lab, measured: Path) -> None:
         assert said not in ended.out
 
 
+def test_a_run_of_a_source_hands_source_and_suite_on(
+    lab_command: Lab, monkeypatch: pytest.MonkeyPatch, measured: Path, tmp_path: Path
+) -> None:
+    """As they were given."""
+    given: list[object] = []
+
+    def specify(*_: object, kamailio_source: Path | None, kamailio_suite: str) -> SimpleNamespace:
+        given.extend([kamailio_source, kamailio_suite])
+        return SimpleNamespace(plan=PLAN)
+
+    monkeypatch.setattr(assembly, "specify", specify)
+    options = ("--kamailio-source", tmp_path, "--kamailio-suite", "bullseye")
+    assert str(measured) in lab_command("run", EXPERIMENT, *options).out
+    assert given == [tmp_path, "bullseye"]
+
+
 def test_a_run_for_programs_prints_json_alone(lab_command: Lab, measured: Path) -> None:
     """It can go straight into jq."""
     ended = lab_command("run", EXPERIMENT, "--json")
     assert ended.out == (measured / "summary.json").read_text()
 
 
-# --- the other commands -------------------------------------------------------------------------------------------
+# --- the other commands ---------------------------------------------------------------------------------------------
 
 
 CHECKS = (Check("Docker Engine", "20.10.24", ok=True), Check("CPUs", "0", ok=False, advice="expect noise"))
@@ -605,8 +626,88 @@ def test_images_can_be_listed_without_building(lab_command: Lab, shop: list[str]
 def test_images_are_built_in_order_and_listed(lab_command: Lab, shop: list[str]) -> None:
     """A given source is used in place of the release; for programs there is all that is known."""
     ended = lab_command("images", "--json")
-    assert shop == [recipe.tag for recipe in images.all_recipes()]
+    assert shop == [recipe.tag for recipe in images.by_hand()]
     assert [row["image"]["id"] for row in json.loads(ended.out)] == ["sha256:1"] * 3
+
+
+def test_all_images_are_those_of_every_release_and_server(lab_command: Lab, shop: list[str]) -> None:
+    """Built or listed."""
+    tags = [recipe.tag for recipe in images.everything()]
+    ended = lab_command("images", "--all", "--list")
+    assert [line.split()[0] for line in ended.out.splitlines()] == tags
+    assert shop == []
+    assert lab_command("images", "--all").code == Exit.OK
+    assert shop == tags
+
+
+def test_a_given_source_takes_the_place_of_the_release(lab_command: Lab, shop: list[str], tmp_path: Path) -> None:
+    """On the suite that is asked for; the other images are the testbed's."""
+    (tmp_path / "src" / "modules").mkdir(parents=True)
+    (tmp_path / "src" / "Makefile.defs").touch()
+    asked = ("images", "--kamailio-source", tmp_path, "--kamailio-suite")
+    assert lab_command(*asked, "bullseye").code == Exit.OK
+    assert re.fullmatch(r"kemi-lab/kamailio:source-[0-9a-f]{12}-bullseye", shop[0])
+    assert shop[1:] == [recipe.tag for recipe in images.by_hand()[1:]]
+    ended = lab_command(*asked, "jessie")
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert "--kamailio-suite jessie: no such suite here" in ended.err
+
+
+# --- engines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[matrix.Place]:
+    """What has become of engines here: something of everything."""
+    found = [
+        matrix.Place("6.0.1", "trixie", "native", matrix.State.BUILT),
+        matrix.Place("6.0.1", "trixie", "ruby", matrix.State.BROKEN, "it cuts pointers"),
+        matrix.Place("6.0.1", "trixie", "python", matrix.State.NONE),
+        matrix.Place("5.6.3", "bookworm", "native", matrix.State.AVAILABLE, variant="with app_python3*: it compiles"),
+        matrix.Place("5.6.3", "bookworm", "ruby", matrix.State.FAILED, "no ruby-dev", "with app_python3*: it compiles"),
+        matrix.Place("5.6.3", "bookworm", "python", matrix.State.NONE, variant="with app_python3*: it compiles"),
+        matrix.Place("5.4.4", "bullseye", "native", matrix.State.UNAVAILABLE, "404"),
+        matrix.Place("5.4.4", "bullseye", "ruby", matrix.State.UNAVAILABLE, "404"),
+        matrix.Place("5.4.4", "bullseye", "python", matrix.State.UNAVAILABLE, "404"),
+    ]
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(matrix, "places", lambda _: iter(found))
+    return found
+
+
+@pytest.mark.usefixtures("places")
+def test_engines_are_a_table_with_reasons_below_it(lab_command: Lab) -> None:
+    """A row a release, a column an engine; then what is not there, or not as it was released, and why."""
+    ended = lab_command("engines")
+    assert (ended.code, ended.err) == (Exit.OK, "")
+    head, *rows = [line.split("  ") for line in ended.out.splitlines()[:4]]
+    assert [cell.strip() for cell in head if cell] == ["Kamailio", "suite", "native", "ruby", "python"]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == [
+        ["6.0.1", "trixie", "built", "broken"],
+        ["5.6.3", "bookworm", "available", "not built"],
+        ["5.4.4", "bullseye", "not available", "not available", "not available"],
+    ]
+    assert ended.out.splitlines()[4:] == [
+        "Kamailio 6.0.1, ruby: broken: it cuts pointers",
+        "Kamailio 5.6.3, ruby: not built: no ruby-dev",
+        *(f"Kamailio 5.4.4, {engine}: not available: 404" for engine in ("native", "ruby", "python")),
+        "Kamailio 5.6.3 with app_python3*: it compiles",
+    ]
+
+
+def test_engines_for_programs(lab_command: Lab, places: list[matrix.Place]) -> None:
+    """Every place with all that is known of it, by the same words."""
+    rows = json.loads(lab_command("engines", "--json").out)
+    assert [(row["kamailio"], row["engine"], row["state"]) for row in rows] == [
+        (place.kamailio, place.engine, place.state.value) for place in places
+    ]
+    assert rows[1]["why"] == "it cuts pointers"
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_engines_need_an_engine_that_answers(lab_command: Lab) -> None:
+    """What is built is known to Docker alone."""
+    assert lab_command("engines").code == Exit.SETUP
 
 
 @pytest.mark.usefixtures("shop")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import arguments, cli, errors, experiment
-from lab.experiment import CpuLists, Keys, LimitKeys
+from lab import arguments, cli, errors, experiment, matrix, versions
+from lab.experiment import CpuLists, Keys, LimitKeys, SpecimenKeys
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -68,10 +68,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_index_has_every_page() -> None:
-    """Each page of docs/ is one link away from the index, which is one link away from README."""
+    """Each page of docs/ is one link away from the index, which is one link away from README; those of engines two."""
     index = (DOCS / "README.md").read_text()
-    absent = [name(page) for page in PAGES if DOCS in page.parents and f"({page.relative_to(DOCS)})" not in index]
-    assert absent == ["docs/README.md"]
+    ours = {page: str(page.relative_to(DOCS)) for page in PAGES if DOCS in page.parents}
+    absent = [path for path in ours.values() if f"({path})" not in index]
+    assert [path for path in absent if not path.startswith("engines/")] == ["README.md"]
+    engines = (DOCS / "engines.md").read_text()
+    assert [path for path in absent if path.startswith("engines/") and f"({path})" not in engines] == []
     assert "(docs/README.md)" in (ROOT / "README.md").read_text()
 
 
@@ -89,7 +92,13 @@ def test_decisions_are_numbered_without_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "declared"), [("## Keys", Keys), ("### [limits]", LimitKeys), ("### [cpus]", CpuLists)]
+    ("heading", "declared"),
+    [
+        ("## Keys", Keys),
+        ("### [limits]", LimitKeys),
+        ("### [cpus]", CpuLists),
+        ("### [specimen]", SpecimenKeys),
+    ],
 )
 def test_every_key_is_explained_with_its_default(heading: str, declared: type) -> None:
     """The page's tables and the declaration have the same keys in the same order, with the same defaults."""
@@ -106,6 +115,8 @@ def _declared(declared: type) -> Iterator[tuple[str, str]]:
     for field in fields(declared):
         if field.default is MISSING:
             yield field.name, "required"
+        elif field.default is None:
+            yield field.name, "none"
         else:
             yield field.name, json.dumps(field.default) if isinstance(field.default, str | int | float) else "table"
 
@@ -138,6 +149,21 @@ def test_our_experiments_are_named() -> None:
     assert [
         path.name for path in (ROOT / "experiments").glob("*.toml") if f"`experiments/{path.name}`" not in text
     ] == []
+
+
+def test_what_becomes_of_engines_and_releases_is_explained() -> None:
+    """Each release with its engines, and each state that `lab engines` prints."""
+    text = (DOCS / "engines.md").read_text()
+    facts = versions.load().kamailio
+    rows = table(DOCS / "engines.md")
+    assert [re.split("[, ]", row["Kamailio"])[0] for row in rows] == list(facts)
+    assert [row["suite"] for row in rows] == [known.suite for known in facts.values()]
+    shown: list[str] = []
+    for row, known in zip(rows, facts.values(), strict=True):
+        named = [word.partition(" ")[0] for word in row["engines"].split(", ")]
+        shown = shown if row["engines"] == "the same" else named
+        assert shown == known.engines
+    assert [state for state in matrix.State if state != matrix.State.NONE and state not in text] == []
 
 
 # --- exit codes ---
@@ -178,14 +204,16 @@ def test_every_module_has_its_paragraph() -> None:
 
 
 def test_every_route_has_its_row() -> None:
-    """The page names the routes of all three scripts, which have the same ones."""
+    """The page names the routes of all scripts, which have the same ones."""
     rows = table(DOCS / "parity.md")
     scripts = ROOT / "images" / "kamailio" / "etc" / "parity"
     native = re.findall(r"^(?:(request_route)|\w*route\[(\w+)\])", (scripts / "native.cfg").read_text(), re.MULTILINE)
     assert {words(row["Native"])[0] for row in rows} == {first or second for first, second in native}
-    for script, head in (("lua.lua", "function"), ("python3.py", "def")):
-        functions = re.findall(rf"^ *{head} (ksr_\w+)\(", (scripts / script).read_text(), re.MULTILINE)
-        assert {words(row["Lua and Python 3"])[0] for row in rows} == set(functions)
+    others = [path for path in scripts.iterdir() if path.is_file() and path.name != "native.cfg"]
+    assert len(others) == 7
+    for script in others:
+        functions = re.findall(r"^ *(?:function|def) (ksr_\w+)", script.read_text(), re.MULTILINE)
+        assert {words(row["all others"])[0] for row in rows} == set(functions), script.name
 
 
 # --- what a reader may type ---
@@ -198,7 +226,7 @@ def test_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(re.findall(r"\./justw ([a-z][a-z-]*)", text)) <= recipes
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    commands = set(re.findall(r"^ {4}([a-z]+) ", capsys.readouterr().out, re.MULTILINE))
+    commands = set(re.findall(r"^ {4}([a-z]+)\b", capsys.readouterr().out, re.MULTILINE))
     assert set(re.findall(r"(?:`|\./justw )lab ([a-z]+)", text)) <= commands
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lab import versions
 from lab.errors import BadInputError, Exit
-from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, read
-from lab.model import Limits
+from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, SpecimenKeys, read
+from lab.model import Limits, Specimen
 
 ROOT = Path(__file__).parents[2]
 SOUND = """\
@@ -62,6 +63,30 @@ def test_our_own_experiments_are_sound(ours: Path) -> None:
     assert read(ours).keys.name == ours.stem
 
 
+@pytest.mark.parametrize("ours", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda path: path.stem)
+def test_our_own_experiments_name_what_there_is(ours: Path) -> None:
+    """Releases, engines that one of them has, and a baseline; only the published one breaks our rules."""
+    asked, known = read(ours), versions.load()
+    releases = [name or known.default_kamailio for name in asked.factor("kamailio")]
+    assert set(releases) <= set(known.kamailio)
+    assert set(asked.keys.engines) <= {engine for name in releases for engine in known.kamailio[name].engines}
+    assert asked.keys.baseline in asked.keys.engines
+    assert (asked.specimen is not None) is (ours.stem == "published-2018")
+
+
+def test_the_experiment_of_engines_has_all_of_its_release() -> None:
+    """An engine that is added to it is measured."""
+    engines = read(ROOT / "experiments" / "engines.toml").keys.engines
+    assert engines == versions.load().kamailio[versions.load().default_kamailio].engines
+
+
+def test_the_experiment_of_versions_has_every_release() -> None:
+    """And engines that each of them has, so that no cell is left out."""
+    asked, known = read(ROOT / "experiments" / "versions.toml"), versions.load().kamailio
+    assert set(asked.factor("kamailio")) == set(known)
+    assert all(set(asked.keys.engines) <= set(facts.engines) for facts in known.values())
+
+
 @pytest.mark.parametrize(
     ("text", "place", "remedy"),
     [
@@ -70,6 +95,7 @@ def test_our_own_experiments_are_sound(ours: Path) -> None:
         (SOUND.replace("slices", "slcies"), "6: slcies", "did you mean slices?"),
         (SOUND + "[limits]\nstael_share = 0.1\n", f"{NEXT + 1}: limits.stael_share", "did you mean steal_share?"),
         (SOUND + '[cpus]\nkamalio = "1"\n', f"{NEXT + 1}: cpus.kamalio", "did you mean kamailio?"),
+        (SOUND + '[specimen]\nodrer = "in turn"\n', f"{NEXT + 1}: specimen.odrer", "did you mean order?"),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest_one(file: Path, text: str, place: str, remedy: str) -> None:
@@ -117,7 +143,13 @@ def test_a_value_of_the_wrong_kind_is_named(file: Path, key: str, value: str, wa
         ("warmup_slices = -1\n", "warmup_slices: greater than or equal to 0 expected, not -1"),
         ("children = 0\n", "children: 'auto' or greater than 0 expected, not 0"),
         ('children = "two"\n', "children: 'auto' or a valid integer expected, not 'two'"),
-        ("routing = []\n", "routing: a valid string or a list with something in it expected, not []"),
+        ("routing = []\n", "routing: a string or a list with something in it expected, not []"),
+        ("kamailio = []\n", "kamailio: a string or a list with something in it expected, not []"),
+        ("scenario = 7\n", "scenario: a string or a valid list expected, not 7"),
+        ('database = "postgres"\n', "database: one of mysql, mariadb or a valid list expected, not 'postgres'"),
+        ('specimen = "yes"\n', "specimen: a table expected, not 'yes'"),
+        ('specimen = { order = "random" }\n', "specimen.order: 'interleaved' or 'in turn' expected, not 'random'"),
+        ("specimen.call_limit = 0\n", "specimen.call_limit: greater than 0 expected, not 0"),
         ('cpus = "all"\n', "cpus: 'auto' or 'shared' or a table expected, not 'all'"),
         ("limits = 3\n", "limits: a table expected, not 3"),
         ("limits = { steal_share = 7 }\n", "limits.steal_share: less than or equal to 1 expected, not 7"),
@@ -164,10 +196,32 @@ def test_tables_of_cpus_and_limits(file: Path) -> None:
     assert found.limits == Limits(retransmissions=5)
 
 
-def test_a_list_of_routings_is_a_factor(file: Path) -> None:
-    """One routing is a factor of one."""
-    assert with_lines(file, 'routing = ["parity", "../mine/lean"]\n').routings == ("parity", "../mine/lean")
-    assert with_lines(file, 'routing = "../mine/lean"\n').routings == ("../mine/lean",)
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("routing", ("parity", "../mine/lean")),
+        ("kamailio", ("6.0.1", "5.6.3")),
+        ("database", ("mysql", "mariadb")),
+        ("scenario", ("register", "../mine/calls.xml")),
+    ],
+)
+def test_a_list_is_a_factor(file: Path, key: str, values: tuple[str, ...]) -> None:
+    """One value is a factor of one."""
+    assert with_lines(file, f"{key} = {json.dumps(values)}\n").factor(key) == values
+    assert with_lines(file, f"{key} = {json.dumps(values[1])}\n").factor(key) == values[1:]
+
+
+def test_a_factors_values_are_each_checked(file: Path) -> None:
+    """The one that is wrong is shown."""
+    assert "not 'postgres'" in str(fault(file, SOUND + 'database = ["mysql", "postgres"]\n'))
+
+
+def test_only_a_specimen_has_other_conditions(file: Path) -> None:
+    """What is left out of its table is as for ours; without the table it is none."""
+    assert read(file).specimen is None
+    assert with_lines(file, "[specimen]\n").specimen == Specimen()
+    found = with_lines(file, '[specimen]\norder = "in turn"\nlog = "tee"\ncall_limit = 9\ntrace_messages = true\n')
+    assert found.specimen == Specimen(order="in turn", log="tee", call_limit=9, trace_messages=True)
 
 
 def test_a_path_in_the_file_starts_where_the_file_lies(file: Path) -> None:
@@ -198,14 +252,22 @@ def test_a_file_that_is_none(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 PAGE = (ROOT / "docs" / "experiments.md").read_text()
 
 
-@pytest.mark.parametrize(("title", "table"), [("## Keys", Keys), ("### [limits]", LimitKeys), ("### [cpus]", CpuLists)])
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [
+        ("## Keys", Keys),
+        ("### [limits]", LimitKeys),
+        ("### [cpus]", CpuLists),
+        ("### [specimen]", SpecimenKeys),
+    ],
+)
 def test_the_page_explains_every_key_with_its_default(title: str, table: type) -> None:
     """And no key that is not there."""
     part = PAGE.partition(f"\n{title}\n")[2].partition("\n#")[0]
     shown = {row[1]: row[2] for row in re.finditer(r"^\| `(\w+)` \|[^|]*\| ([^|]+) \|", part, re.MULTILINE)}
     plain = {field.name: field.default for field in fields(table) if isinstance(field.default, str | int | float)}
     defaults = {key: f"`{json.dumps(value)}`" for key, value in plain.items()}
-    assert {key: text for key, text in shown.items() if text not in {"required", "table"}} == defaults
+    assert {key: text for key, text in shown.items() if text not in {"required", "table", "none"}} == defaults
     assert list(shown) == [field.name for field in fields(table)]
 
 

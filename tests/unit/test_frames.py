@@ -13,6 +13,7 @@ import pytest
 from lab import frames, plan, store, testing
 from lab.errors import BadInputError, SetupError
 from lab.frames.columns import SLICES, TABLES, Table
+from lab.latency import tally
 from lab.model import CpuClock, Plan, Sample, SliceRecord
 
 PLAN = testing.plan(rounds=2, slices=1, calls=3)
@@ -94,9 +95,11 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
     change(evidence(run, "slices", FIRST, "slice.json"), lambda record: replace(record, after=unmeasured(record.after)))
     slices = made(run).slices
     nullable = [column.name for column in SLICES.columns if column.null]
-    assert len(nullable) == 10
+    assert len(nullable) == 12
     assert slices.loc[0, nullable].isna().all()
-    assert slices.loc[1:, nullable].notna().all(axis=None)
+    uncounted = ["replies_1xx", "replies_404"]  # of which these edges have no counter
+    assert slices.loc[1:, uncounted].isna().all(axis=None)
+    assert slices.loc[1:, [name for name in nullable if name not in uncounted]].notna().all(axis=None)
     assert str(slices["cpu_usec"].dtype) == "Int64"
 
 
@@ -129,6 +132,27 @@ def test_differences_are_taken_between_the_edges(run: Path) -> None:
     assert first["workers_on_cpu_usec"] == 90
     assert first["workers_run_delay_usec"] == 10
     assert first["processes_changed"]
+
+
+def test_each_cells_messages_have_the_legs_of_its_own_scenario(tmp_path: Path) -> None:
+    """In messages by name; in slices those of the scenario together, and what is none of its legs apart."""
+    lua = replace(testing.SCENARIO, name="one", legs=(replace(testing.SCENARIO.legs[1], leg="with credentials"),))
+    cells = tuple(replace(cell, scenario="one") if cell.name == "lua" else cell for cell in PLAN.cells)
+    pieces = [
+        (replace(record, tally=tally(log, record.plan.call_id_prefix, lua.legs)), log)
+        if record.plan.cell == "lua"
+        else (record, log)
+        for record, log in testing.slices(PLAN)
+    ]
+    found = made(testing.run(tmp_path, replace(PLAN, cells=cells, scenarios=(*PLAN.scenarios, lua)), pieces))
+    legs = found.messages.groupby("cell", observed=True)["leg"].unique()
+    assert set(legs["lua"]) == {"other", "with credentials"}
+    assert set(legs["native"]) == {"challenge", "authenticated"}
+    row = found.slices[found.slices["cell"] == "lua"].iloc[0]
+    assert (row["messages"], row["other_messages"]) == (3, 3)
+    messages = found.messages[found.messages["slice"] == row["slice"]]
+    assert row["usec"] == messages.loc[messages["leg"] == "with credentials", "usec"].sum()
+    assert row["other_usec"] == messages.loc[messages["leg"] == "other", "usec"].sum()
 
 
 def test_one_row_group_a_slice(run: Path) -> None:
@@ -201,7 +225,7 @@ def test_old_frames_stay_when_new_ones_cannot_be_made(run: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "difference"),
     [
-        (lambda log: log[: log.index(b"\n") + 1], "messages: challenge 1, but challenge 3, authenticated 3"),
+        (lambda log: log[: log.index(b"\n") + 1], "messages: challenge 1, but authenticated 3, challenge 3"),
         (lambda log: log.replace(b" usec", b"0 usec", 1), "usec_sum: "),
         (lambda log: log + log[: log.index(b"\n") + 1], "retransmissions: 1, but 0"),
         (lambda log: log + testing.latency_line("r09-x", 5), "foreign: 1, but 0"),

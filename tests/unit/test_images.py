@@ -333,7 +333,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path, what: str) -> None:
     assert "src/Makefile.defs" in caught.value.remedy
 
 
-# --- what a source or a release has -------------------------------------------------------------------------------------
+# --- what a source or a release has ---------------------------------------------------------------------------------
 
 
 def modules(source: Source, *names: str) -> None:
@@ -363,7 +363,7 @@ def packed(source: Source, tarball: Path, folder: str) -> Path:
     ],
 )
 def test_the_engines_of_a_source_are_those_whose_modules_it_has(
-    source: Source, tmp_path: Path, form: str, names: tuple[str, ...], suite: str, engines: list[str]
+    source: Source, tmp_path: Path, *, form: str, names: tuple[str, ...], suite: str, engines: list[str]
 ) -> None:
     """Of those that the suite can compile; in a tree as in a tarball of it, however that was packed."""
     modules(source, *names)
@@ -434,7 +434,7 @@ def test_a_database_has_the_default_releases_schema() -> None:
         assert recipe.arguments["FLAVOUR"] == server
 
 
-# --- what fails -----------------------------------------------------------------------------------------------------------
+# --- what fails -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("tree")
@@ -498,7 +498,7 @@ def test_a_suite_that_is_not_served_is_told_from_a_fault_here(
         assert "the mirror does not serve the suite lenny: E: " in str(caught.value)
 
 
-# --- what an image says of itself -------------------------------------------------------------------------------------------
+# --- what an image says of itself -----------------------------------------------------------------------------------
 
 
 class Container:

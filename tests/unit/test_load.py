@@ -76,7 +76,7 @@ def test_nothing_is_traced_in_a_timed_slice() -> None:
     assert "-nostdin" in asked
 
 
-# --- before the slices, and otherwise than they ------------------------------------------------------------------------
+# --- before the slices, and otherwise than they ---------------------------------------------------------------------
 
 
 def test_a_cell_plays_its_own_scenario() -> None:

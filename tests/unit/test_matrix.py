@@ -140,6 +140,6 @@ def test_a_build_with_patches_is_told_to_be_a_variant() -> None:
 def test_the_recipe_that_is_asked_about_is_the_releases() -> None:
     """With everything that the build is told."""
     seen: list[Recipe] = []
-    workshop = SimpleNamespace(current=lambda recipe: seen.append(recipe))
+    workshop = SimpleNamespace(current=seen.append)
     list(matrix.places(cast("Workshop", workshop)))
     assert [recipe.tag for recipe in seen] == [f"kemi-lab/kamailio:{release}" for release in FACTS.kamailio]

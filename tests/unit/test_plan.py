@@ -175,7 +175,7 @@ def test_a_list_of_routings_gives_the_product(tmp_path: Path) -> None:
     ]
 
 
-# --- factors ------------------------------------------------------------------------------------------------------------
+# --- factors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_baseline_that_a_group_lacks_is_refused(tmp_path: Path) -> None:
     )
 
 
-# --- what a release lacks ------------------------------------------------------------------------------------------------
+# --- what a release lacks -------------------------------------------------------------------------------------------
 
 
 def test_an_engine_that_a_release_lacks_is_left_out_there(tmp_path: Path) -> None:
@@ -283,6 +283,13 @@ def test_what_is_known_of_an_engine_goes_by_cell(tmp_path: Path) -> None:
     assert (made.known_broken, made.known_ends) == ({"lua-5.6.3": "it leaks"}, {"lua-5.6.3": 139})
     alone = make(tmp_path, ('baseline = "native"', 'baseline = "lua"'), releases={"5.6.3": releases["5.6.3"]})
     assert list(alone.known_ends) == ["lua", "lua-aa"]
+
+
+def test_what_is_known_of_an_engine_may_be_of_one_routing(tmp_path: Path) -> None:
+    """Such as an example of the source tree, which has a fault that ours has not."""
+    more = 'routing = ["parity", "upstream"]\n'
+    made = make(tmp_path, more=more, releases={"6.0.1": Release(RELEASE.engines, {"upstream/lua": "a syntax error"})})
+    assert made.known_broken == {"lua-upstream": "a syntax error"}
 
 
 def test_a_plan_without_some_of_its_cells(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ def test_what_is_compared_with_a_missing_cell_goes_with_it(tmp_path: Path) -> No
     assert {line.partition(":")[0] for line in none.left_out} == {cell.name for cell in made.cells}
 
 
-# --- a specimen -----------------------------------------------------------------------------------------------------------
+# --- a specimen -----------------------------------------------------------------------------------------------------
 
 
 def test_a_specimen_may_have_its_cells_in_turn(tmp_path: Path) -> None:
@@ -333,7 +340,7 @@ def test_a_specimen_may_be_interleaved_all_the_same(tmp_path: Path) -> None:
     assert [order(planned) for planned in made.rounds] == [order(planned) for planned in make(tmp_path).rounds]
 
 
-# --- the log --------------------------------------------------------------------------------------------------------------
+# --- the log --------------------------------------------------------------------------------------------------------
 
 
 def test_what_a_run_logs_is_by_its_scenarios(tmp_path: Path) -> None:
@@ -347,7 +354,7 @@ def test_what_a_run_logs_is_by_its_scenarios(tmp_path: Path) -> None:
     assert plan.log_bytes(specimen) * 2 == plan.log_bytes(made)
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -454,6 +461,7 @@ def test_a_scenario_declares_what_a_call_is_and_does(scenario: Path) -> None:
         ('[legs]\nother = { method = "REGISTER", cseq = 1 }\n', r"\[legs\] has a leg of the name 'other'"),
         ("[legs]\n", r"\[legs\] has no leg"),
         ('hole = "call"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "hole: unknown key"),
+        ('[legs]\na = { method = "ACK", cseq = 1, ordr = 2 }\n', r"legs\.a\.ordr: unknown key"),
         ('log_bytes = "much"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "much"),
         ('[legs]\na = { method = "ACK", cseq = 1 }\n[counters]\n"sl.x" = "one"\n', "one"),
         ('[legs]\na = { method = "ACK", cseq = 1 }\n[conters]\n', "conters: unknown key"),
@@ -466,3 +474,13 @@ def test_a_declaration_that_declares_nothing_sound(scenario: Path, declaration: 
     with pytest.raises(BadInputError, match=rf"mine\.toml: .*{problem}") as caught:
         plan.read_scenario(scenario)
     assert caught.value.remedy == "see docs/scenarios.md"
+
+
+def test_no_request_is_two_legs(scenario: Path) -> None:
+    """One of them would never come. The same request a second time in a call is another one."""
+    twice = '[legs]\na = {{ method = "ACK", cseq = 1 }}\nb = {{ method = "ACK", cseq = 1, order = {} }}\n'
+    declare(scenario, twice.format(1))
+    with pytest.raises(BadInputError, match=r"mine\.toml: \[legs\] has one request twice"):
+        plan.read_scenario(scenario)
+    declare(scenario, twice.format(2))
+    assert plan.read_scenario(scenario).leg_names == ("a", "b")

@@ -1,7 +1,6 @@
-"""What counts in a configuration, for releases that do not say so themselves: held against the word of those that do."""
+"""What counts in a configuration, for releases that do not say it: held against the word of those that do."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def test_what_is_included_stands_in_its_place(word: str) -> None:
 
 def test_what_is_included_is_found_beside_who_includes_it() -> None:
     """Or by its whole path, wherever that is; the name itself may be a definition of the command line."""
-    files: Mapping[str, str] = {
+    files = {
         MAIN: 'include_file "parity/native.cfg"\ninclude_file "LAB_SCRIPT"\n',
         "/etc/kamailio/parity/native.cfg": 'include_file "more.cfg"\n',
         "/etc/kamailio/parity/more.cfg": "beside\n",

@@ -143,7 +143,7 @@ def test_a_configuration_that_is_neither_printed_nor_there() -> None:
         proof.parse(f"{before}== configuration\n\n== files\n== allowed{rest.split('== allowed')[1]}")
 
 
-# --- every engine, also where Kamailio cannot print its configuration ---------------------------------------------------
+# --- every engine, also where Kamailio cannot print its configuration -----------------------------------------------
 
 
 @pytest.mark.parametrize("configuration", ["kamailio", "published"])

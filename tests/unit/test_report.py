@@ -259,7 +259,7 @@ def test_a_specimen_is_never_called_valid(valid: bool, verdict: str) -> None:  #
     assert "r01-s005-lua: SIPp: 3 of 400 calls failed" in shown
 
 
-# --- other experiments --------------------------------------------------------------------------------------------------
+# --- other experiments ----------------------------------------------------------------------------------------------
 
 KEEPALIVE = Scenario("options", (LegRule("options", "OPTIONS", 1),), whole="keepalive")
 
@@ -319,7 +319,7 @@ def test_without_an_aa_cell_there_is_no_such_block() -> None:
     assert "A/A" not in show(replace(SUMMARY, cells=cells, comparisons=rows))
 
 
-# --- what is not known ----------------------------------------------------------------------------------------------------
+# --- what is not known ----------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_known_is_a_dash() -> None:

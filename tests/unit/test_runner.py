@@ -215,7 +215,7 @@ def test_schema_and_subscribers_are_there_before_the_first_round(run: Run, world
     assert set(kept["database"]) == {"mysql", "mariadb"}
 
 
-# --- what cannot be had -------------------------------------------------------------------------------------------------
+# --- what cannot be had ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def figures(folder: Path) -> summary.Summary:
     return summary.write(folder)
 
 
-# --- how it ends ----------------------------------------------------------------------------------------------------------
+# --- how it ends ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("fault", "how"), [("silent", "failed"), ("interrupted", "interrupted")])

@@ -55,7 +55,7 @@ def test_a_registration_is_challenged_then_authenticated() -> None:
     assert [step.get("response") for step in steps("register") if step.get("auth") == "true"] == ["401"]
 
 
-# --- what is declared ---------------------------------------------------------------------------------------------------
+# --- what is declared -----------------------------------------------------------------------------------------------
 
 DECLARED = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.toml"))
 OURS = [name for name in DECLARED if "/" not in name]
@@ -106,7 +106,7 @@ def test_the_page_names_our_scenarios_with_their_legs() -> None:
     assert [name for name in DECLARED if f"`{name}`" not in page] == []
 
 
-# --- the registration ---------------------------------------------------------------------------------------------------
+# --- the registration -----------------------------------------------------------------------------------------------
 
 
 def test_both_requests_are_of_one_call_and_one_user() -> None:

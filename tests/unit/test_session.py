@@ -273,14 +273,14 @@ def test_where_nothing_is_proven_nothing_is_measured(measure: Measure, world: Wo
     assert world.history[-2:] == ["removed", "down"]
 
 
-# --- before the slices ------------------------------------------------------------------------------------------------
+# --- before the slices ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("crashing", "ended"), [(set(), ""), ({"lua"}, "; Kamailio ended with exit code 139")], ids=["stays", "crashes"]
 )
 def test_an_engine_that_cannot_do_one_call_gets_no_load(
-    measure: Measure, world: World, run: store.Run, heard: Listener, crashing: set[str], ended: str
+    measure: Measure, world: World, run: store.Run, heard: Listener, *, crashing: set[str], ended: str
 ) -> None:
     """It is told by what went wrong, SIPp's and Kamailio's word, before anything is timed; the others are measured."""
     world.unable["lua"] = "register.xml"
@@ -373,7 +373,7 @@ def test_a_specimen_is_taken_as_it_comes(measure: Measure, world: World, run: st
     assert start(run, "r01-lua").reasons == ()
 
 
-# --- the end of a round -----------------------------------------------------------------------------------------------
+# --- the end of a round ---------------------------------------------------------------------------------------------
 
 
 def test_bindings_that_are_not_there_mark_the_start(

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import optimize, stats
 
-from lab.stats import Comparison, compare, drift, holm, log_ratios
+from lab.stats import Comparison, compare, drift, holm, log_ratios, ratio_of_means
 
 # Student (1908): extra hours of sleep under two drugs, patient by patient; the first paired interval ever published.
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -130,6 +130,47 @@ def test_log_ratios_pair_rounds_and_leave_out_those_with_one_side_only() -> None
 def test_log_ratios_leave_out_a_mean_of_zero() -> None:
     """It has no logarithm, and no clock measures it."""
     assert log_ratios({1: 0.0, 2: 4.0}, {1: 5.0, 2: 2.0}) == pytest.approx([math.log(2)])
+
+
+# --- a ratio of means that nothing pairs ------------------------------------------------------------------------------
+
+
+def test_fiellers_interval_has_the_ratios_that_a_test_does_not_reject() -> None:
+    """At its ends Welch's statistic of values - ratio * baseline is just the quantile; scipy gives that."""
+    values, baseline = [75.2, 73.8, 77.1, 74.0], [59.2, 61.0, 58.1]
+    found = ratio_of_means(values, baseline)
+    assert found.ratio == pytest.approx(fmean(values) / fmean(baseline))
+    own, theirs = (stdev(each) ** 2 / len(each) for each in (values, baseline))
+    freedom = (own + theirs) ** 2 / (own**2 / 3 + theirs**2 / 2)
+    for bound in (found.ci_low, found.ci_high):
+        assert bound is not None
+        distance = abs(fmean(values) - bound * fmean(baseline))
+        assert distance / math.sqrt(own + bound**2 * theirs) == pytest.approx(stats.t.ppf(0.975, freedom))
+    assert (found.ci_low or 0) < (found.ratio or 0) < (found.ci_high or 0)
+
+
+@pytest.mark.parametrize(("values", "baseline"), [([], []), ([1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0])])
+def test_one_value_has_no_spread_and_so_no_ratio_to_tell(values: list[float], baseline: list[float]) -> None:
+    """On either side."""
+    assert ratio_of_means(values, baseline) == Comparison(None, None, None, None, 0)
+
+
+def test_a_baseline_that_may_be_zero_gives_no_interval() -> None:
+    """The ratio could then be anything."""
+    found = ratio_of_means([10.0, 11.0, 12.0], [1.0, -1.0, 0.6])
+    assert found.ratio is not None
+    assert (found.ci_low, found.ci_high, found.n_rounds) == (None, None, 0)
+
+
+def test_unpaired_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    """Spreads and numbers of runs that differ, as the page's do: 95 % of 2000, within what chance allows."""
+    draw, hit = draws(1954), 0
+    for _ in range(2000):
+        values = [draw.gauss(120, 6) for _ in range(5)]
+        baseline = [draw.gauss(100, 2) for _ in range(8)]
+        found = ratio_of_means(values, baseline)
+        hit += (found.ci_low or math.inf) <= 1.2 <= (found.ci_high or -math.inf)
+    assert hit / 2000 == pytest.approx(0.95, abs=0.02)
 
 
 def test_holm_gives_the_textbook_adjustment() -> None:

@@ -248,7 +248,7 @@ def test_a_dataset_that_is_not_complete_names_what_is_missing(tmp_path: Path) ->
         ('"rounds": [', '"rounds": 3, "was": [', "rounds: "),
         ('"children": 2', '"children": "two"', "children: "),
         ('"calls": 2', '"calls": null', r"rounds\.0\.slices\.0\.calls: "),
-        ('"baseline"', '"basis"', "baseline: "),
+        ('"aa_cell"', '"aa"', "aa_cell: "),
         ('"hash"', '"hash', "Invalid JSON"),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_request_that_the_scenario_does_not_declare_is_noticed() -> None:
     )
 
 
-# --- another scenario -------------------------------------------------------------------------------------------------
+# --- another scenario -----------------------------------------------------------------------------------------------
 
 # A call as in invite.xml: four legs, and counters that grow by more than one with each call, or not at all.
 INVITE = Scenario(
@@ -242,7 +242,7 @@ def test_a_leg_of_several_requests_has_as_many_lines() -> None:
     assert "Kamailio: 1999 latency lines of the register leg, 2000 planned" in judge(lost, LIMITS, both)
 
 
-# --- processes, machine -----------------------------------------------------------------------------------------------
+# --- processes, machine ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
