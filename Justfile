@@ -72,11 +72,6 @@ up *args:
 down *args:
     @./justw lab down "$@"
 
-# What this machine is, and what it lacks
-[no-exit-message]
-doctor *args:
-    @./justw lab doctor "$@"
-
 # How fast a million latency lines become columns, against the page's awk script
 benchmark-frames *args:
     python -m tests.benchmarks.frames "$@"

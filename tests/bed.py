@@ -232,6 +232,7 @@ class Kamailio(Double):
         return (
             f"== statistics\n{''.join(map(shown, sorted(names - replies)))}"
             f"== replies\n{{\n{''.join(map(sent, sorted(replies)))}}}\n"
+            "== transactions\n{\n\tcurrent: 0\n}\n"
             "== processes\n{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
             "== clocks\n7 1000 1000\n"
             "== snmp\nUdp: InErrors RcvbufErrors\nUdp: 0 0\n"

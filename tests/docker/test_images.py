@@ -4,13 +4,15 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import docker
 import pytest
 from docker.errors import ContainerError
 from testcontainers.core.container import DockerContainer
 
-from lab import testbed, versions
+from lab import images, matrix, testbed, versions
+from lab.errors import Exit, UnavailableError
 from lab.images import LABEL_PROJECT, LABEL_RECIPE, PROJECT, Built
 from lab.versions import ROOT
 from tests.docker.conftest import Bench, Server, Stock, ask
@@ -192,6 +194,29 @@ def test_kamailio_refuses_what_it_cannot_start(
         )
     assert refused.value.exit_status == code
     assert words in str(refused.value)
+
+
+# --- what cannot be had -----------------------------------------------------------------------------------------------
+
+
+def test_a_suite_that_the_mirror_does_not_serve_is_not_available(client: docker.DockerClient) -> None:
+    """Asked for, it is told with the mirror's own words; and nothing is built on it."""
+    assert "404" in matrix.unavailable("nowhere")
+    recipe = replace(images.kamailio(RELEASES[0]), tag="kemi-lab-test/kamailio:nowhere", suite="nowhere")
+    with pytest.raises(UnavailableError, match="does not serve the suite nowhere: E: ") as caught:
+        images.Workshop(client).ensure(recipe)
+    assert caught.value.exit_code == Exit.SETUP
+    assert not client.images.list(name=images.base_tag("nowhere"))
+
+
+def test_a_source_that_the_mirror_does_not_serve_is_not_available(client: docker.DockerClient) -> None:
+    """A tarball that has left the suite."""
+    known = images.kamailio(RELEASES[0])
+    gone = {**known.arguments, "TARBALL": "kamailio_0.0.0.orig.tar.gz"}
+    recipe = replace(known, tag="kemi-lab-test/kamailio:gone", arguments=gone)
+    with pytest.raises(UnavailableError, match=r"not available: kamailio_0\.0\.0\.orig\.tar\.gz"):
+        images.Workshop(client).ensure(recipe)
+    assert not client.images.list(name=recipe.tag)
 
 
 # --- databases --------------------------------------------------------------------------------------------------------

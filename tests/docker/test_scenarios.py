@@ -1,4 +1,4 @@
-"""Every factor of an experiment in a run of its own: scenarios, releases, databases, routings. Tiny slices, all valid."""
+"""Every factor of an experiment in a run of its own: scenarios, releases, databases, routings. All slices are valid."""
 
 import json
 from pathlib import Path

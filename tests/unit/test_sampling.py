@@ -14,6 +14,10 @@ SECTIONS = {
         "core:rcv_requests = 1201\nregistrar:accepted_regs = 600\nsl:401_replies = 590\ntmx:UAS_transactions = 0\n"
     ),
     "replies": "{\n\t200: 599\n\t401: 600\n\t4xx: 1\n}\n",
+    "transactions": (
+        "{\n\tcurrent: 0\n\twaiting: 0\n\ttotal: 300\n\ttotal_local: 1\n\trpl_received: 450\n\trpl_generated: 7\n"
+        "\trpl_sent: 457\n\t6xx: 0\n\t5xx: 0\n\t4xx: 2\n\t3xx: 0\n\t2xx: 298\n\tcreated: 300\n}\n"
+    ),
     "processes": (
         "{\n\tIDX: 0\n\tPID: 1\n\tDSC: main process - attendant\n}\n"
         "{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
@@ -49,13 +53,28 @@ def test_counters_go_by_group_and_name() -> None:
         "sl.200_replies": 599,
         "sl.401_replies": 600,
         "sl.4xx_replies": 1,
-        "tmx.UAS_transactions": 0,
+        "tmx.UAS_transactions": 300,
+        "tmx.UAC_transactions": 1,
+        "tmx.2xx_transactions": 298,
+        "tmx.3xx_transactions": 0,
+        "tmx.4xx_transactions": 2,
+        "tmx.5xx_transactions": 0,
+        "tmx.6xx_transactions": 0,
+        "tmx.rpl_received": 450,
+        "tmx.rpl_generated": 7,
+        "tmx.rpl_sent": 457,
+        "tmx.rpl_relayed": 450,
     }
 
 
 def test_replies_are_asked_of_the_module_that_sends_them() -> None:
     """Its statistics are summed up once a tick at most, and lag behind."""
     assert sampling.parse(said()).statistics["sl.401_replies"] == 600
+
+
+def test_transactions_are_asked_of_the_module_that_has_them() -> None:
+    """What tmx says of them is up to two seconds old: longer than a short slice."""
+    assert sampling.parse(said()).statistics["tmx.UAS_transactions"] == 300
 
 
 def test_only_workers_have_clocks() -> None:
@@ -95,7 +114,7 @@ def test_an_answer_that_broke_off_is_an_error() -> None:
 def test_counters_that_are_not_there_are_not_zero() -> None:
     """An RPC that says something else gives no counters; whoever needs one sees that it is absent."""
     unavailable = "error: 500 - stats unavailable\n"
-    assert sampling.parse(said(statistics=unavailable, replies=unavailable)).statistics == {}
+    assert sampling.parse(said(statistics=unavailable, replies=unavailable, transactions=unavailable)).statistics == {}
 
 
 class Kernel:

@@ -1,0 +1,226 @@
+"""The 2018 page's table beside a run: counted as the page counts, and each of its claims judged by what was seen."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import frames, latency, published, stats, testing
+from lab.errors import BadInputError
+from lab.model import Cell, LegRule, Plan, RoundPlan, Scenario, SlicePlan, SliceRecord, Specimen
+from lab.published import Run
+from lab.report import published as page
+
+CALLS = 20
+AS_RUN = Scenario(
+    "as-run",
+    (
+        LegRule("challenge", "REGISTER", 1, 1),
+        LegRule("second_challenge", "REGISTER", 1, 2),
+        LegRule("refused_bye", "BYE", 2),
+    ),
+    whole="call",
+    bindings=False,
+)
+CORRECTED = replace(testing.SCENARIO, name="corrected", counters={})
+CELLS = tuple(
+    Cell(f"{engine}-{form}", engine, "5.4.4", "published", scenario=form, baseline=f"native-{form}")
+    for form in ("corrected", "as-run")
+    for engine in ("native", "lua")
+)
+AA = replace(CELLS[0], name="native-corrected-aa")
+PLAN = Plan(
+    experiment="published-2018",
+    hash="0" * 64,
+    cells=(*CELLS, AA),
+    aa_cell=AA.name,
+    rounds=tuple(
+        RoundPlan(
+            number,
+            tuple(
+                SlicePlan(number, position, cell.name, warmup=False, calls=CALLS, rate_per_s=4000)
+                for position, cell in enumerate((*CELLS, AA), start=1)
+            ),
+        )
+        for number in (1, 2, 3)
+    ),
+    repeats=0,
+    children=16,
+    subscribers=10,
+    scenarios=(CORRECTED, AS_RUN),
+    limits=testing.plan().limits,
+    specimen=Specimen(order="in turn", log="tee", call_limit=10_000, trace_messages=True),
+)
+# usec of each leg; lua takes twice as long, and rounds differ a little.
+COST = {"challenge": 20, "second_challenge": 30, "refused_bye": 10, "authenticated": 400}
+
+
+def logged(plan: Plan, piece: SlicePlan, repeats: int = 0) -> bytes:
+    """All requests of a slice, and some of the first call's once more."""
+    scenario = plan.scenario_of(piece.cell)
+    factor = 2 if plan.cell(piece.cell).engine == "lua" else 1
+    lines = [
+        testing.latency_line(
+            f"{piece.call_id_prefix}{call}",
+            COST[rule.leg] * factor + piece.round,
+            cseq=rule.cseq,
+            method=rule.method,
+        )
+        for call in range(1, CALLS + 1)
+        for rule in scenario.legs
+    ]
+    return b"".join(lines + lines[:1] * repeats)
+
+
+def recorded(plan: Plan, piece: SlicePlan, log: bytes) -> SliceRecord:
+    """What the driver wrote down: nobody is accepted unless the traffic is correct."""
+    base = testing.record(piece, b"")
+    scenario = plan.scenario_of(piece.cell)
+    tally = latency.tally(log.splitlines(keepends=True), piece.call_id_prefix, scenario.legs)
+    accepted = CALLS if scenario is CORRECTED else 0
+    counters = {**base.before.statistics, "registrar.accepted_regs": accepted, "sl.401_replies": tally.lines}
+    return replace(
+        base,
+        engine=plan.cell(piece.cell).engine,
+        tally=tally,
+        after=replace(base.after, statistics=counters),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of three rounds; in the second one of each as-run cell's requests came twice."""
+    pieces = [piece for planned in PLAN.rounds for piece in planned.slices]
+    made = []
+    for piece in pieces:
+        log = logged(PLAN, piece, repeats=int(piece.round == 2 and "as-run" in piece.cell))
+        made.append((recorded(PLAN, piece, log), log))
+    folder = testing.run(tmp_path, PLAN, made)
+    frames.write(folder)
+    return folder
+
+
+def of(runs: Iterable[Run], form: str, engine: str) -> list[Run]:
+    """Runs of one form and engine."""
+    return [each for each in runs if (each.form, each.engine) == (form, engine)]
+
+
+def test_the_pages_nineteen_rows_stand_beside_ours(run: Path) -> None:
+    """Untouched, and the A/A cell is not among ours."""
+    found = published.read(run)
+    assert len(found.of("published")) == 19
+    assert of(found.runs, "published", "native")[0].figures == latency.Pooled(63157, 4748289, 21, 2028, 75.1823)
+    assert len(found.of("corrected")) == len(found.of("as-run")) == 2 * 3
+
+
+def test_a_run_is_counted_as_the_page_counts(run: Path) -> None:
+    """Every line in one heap, retransmissions included; beside it what the page does not have."""
+    first, second, _ = of(published.read(run).runs, "as-run", "native")
+    assert (first.figures.cnt, first.figures.min, first.figures.max) == (3 * CALLS, 11, 31)
+    assert first.figures.sum == CALLS * (21 + 31 + 11)
+    assert (second.figures.cnt, second.retransmissions) == (3 * CALLS + 1, 1)
+    assert first.methods == {"REGISTER": 2.0, "BYE": 1.0}
+    assert first.replies == {"401": 3.0}
+    assert first.authenticated == 0
+    assert first.extremes == ("refused_bye", "second_challenge")
+
+
+def test_ratios_are_of_the_same_form(run: Path) -> None:
+    """Ours in pairs over rounds; the page's, whose runs have no partners, by Fieller."""
+    found = {(ratio.engine, ratio.form): ratio.found for ratio in published.read(run).ratios}
+    assert found["lua", "as-run"].ratio == pytest.approx(2, abs=0.1)
+    assert found["lua", "as-run"].n_rounds == 3
+    assert found["lua", "published"].ratio == pytest.approx(0.998, abs=0.0005)
+
+
+def test_the_legs_are_those_of_the_correct_registration(run: Path) -> None:
+    """In usec, an engine a row."""
+    legs = published.read(run).legs
+    assert legs == {
+        "native": {"challenge": 22.0, "authenticated": 402.0},
+        "lua": {"challenge": 42, "authenticated": 802},
+    }
+
+
+def test_each_claim_of_the_page_has_its_verdict(run: Path) -> None:
+    """With the figure that it stands on."""
+    verdicts = {claim.says.partition(",")[0]: claim for claim in published.read(run).claims}
+    assert verdicts["each registration is challenged"].verdict == "does not hold"
+    assert "0 of 120 registrations authenticated" in verdicts["each registration is challenged"].figure
+    assert verdicts["the minimum is the first REGISTER"].verdict == "holds"
+    assert "refused_bye" in verdicts["the minimum is the first REGISTER"].figure
+    assert verdicts["the maximum is the REGISTER with valid credentials"].verdict == "holds"
+    assert verdicts["native and Lua take more or less the same time (as-run)"].verdict == "does not hold"
+    assert verdicts["native and Lua take more or less the same time (published)"].verdict == "can't be told"
+
+
+def test_an_excess_that_is_no_retransmission_is_told(run: Path) -> None:
+    """Three requests a call are the base; the page's count needs 60000 of them."""
+    claim = next(claim for claim in published.read(run).claims if "60000" in claim.says)
+    assert claim.verdict == "holds"
+    assert f"{3 * CALLS} to {3 * CALLS + 1} requests" in claim.figure
+
+
+def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
+    """With what would make one."""
+    folder = testing.run(tmp_path, testing.plan())
+    with pytest.raises(BadInputError, match="'builder', not of 'published-2018'") as refused:
+        published.read(folder)
+    assert "just published" in refused.value.remedy
+
+
+def test_the_page_has_a_table_for_everything(run: Path) -> None:
+    """Claims, ratios, legs, requests a call, and each run to the digit of the page's script."""
+    text = page.markdown(published.read(run))
+    assert "| native | 1 | 63157 | 4748289 | 21 | 2028 | 75.1823 |" in text
+    assert "| native | 1 | 60 | 1260 | 11 | 31 | 21 |" in text
+    assert re.search(r"\| as-run \| lua \| .* \| REGISTER 2\.000 to 2\.050, BYE 1\.000 \|", text)
+    assert re.search(r"^\| lua \| 0\.998 \(0\.907 to 1\.100\) \| - \| .* \| .* \|$", text, re.MULTILINE)
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+@pytest.mark.parametrize(
+    ("engine", "ratio", "low", "high"), [("lua", 0.998, 0.907, 1.100), ("python", 1.042, 0.961, 1.138)]
+)
+def test_fiellers_interval_of_the_pages_own_rows(engine: str, ratio: float, low: float, high: float, run: Path) -> None:
+    """With Welch's degrees of freedom."""
+    runs = published.read(run).runs
+    own, native = ([each.figures.avg for each in of(runs, "published", name)] for name in (engine, "native"))
+    found = stats.ratio_of_means(own, native)
+    assert found.ratio == pytest.approx(ratio, abs=6e-4)
+    assert found.ci_low == pytest.approx(low, abs=6e-4)
+    assert found.ci_high == pytest.approx(high, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            b"\x1b[0;39;49m\x1b[0;36;49m 2(22) INFO: {1 1 REGISTER 1.2-7} "
+            b"<core> [core/receive.c:436]: receive_msg(): x\n",
+            b" 2(22) INFO: |1|1 REGISTER|1.2-7|<core> [core/receive.c:436]: receive_msg(): x\n",
+        ),
+        (
+            b"10(29) INFO: {1 1 REGISTER 1.2-9///REGISTER} <core> [core/receive.c:436]: receive_msg(): x\n",
+            b"10(29) INFO: |1|1 REGISTER|1.2-9///REGISTER|<core> [core/receive.c:436]: receive_msg(): x\n",
+        ),
+        (b"\x1b[0;39;49m", b""),
+        (b"\x1b[0;31;49m 0(1) ERROR: rtpproxy: none\n", b" 0(1) ERROR: rtpproxy: none\n"),
+    ],
+    ids=["in-colour", "bare", "the-end", "an-error"],
+)
+def test_the_pages_log_line_becomes_ours(line: bytes, expected: bytes) -> None:
+    """Colour stands in front, as writes of its own; the prefix is the page's."""
+    assert latency.plain(line) == expected
+
+
+def test_a_line_that_an_escape_has_cut_stays_torn() -> None:
+    """Taking the escape out would mend it without a word, and it may lack more than that."""
+    line = b" 2(22) INFO: {1 1 REGISTER 1.2-7} <core> [core/receive.c:436]: receive_msg(): "
+    torn = line + b"request-route executed in: 1\x1b[0;36;49m09 usec\n"
+    found = latency.tally(latency.plain(torn), "1.2-", AS_RUN.legs)
+    assert len(found.malformed) == 1
