@@ -228,7 +228,13 @@ def test_the_evidence_is_complete(folder: Path, plan: Plan) -> None:
     """What was asked for, the machine, the images, the testbed, each start and each slice."""
     evidence = folder / "evidence"
     assert (evidence / "experiment.toml").read_bytes() == (DATA / "small.toml").read_bytes()
-    for name in ("host.json", "images.json", "testbed/override.yaml", "testbed/etc/parity/kamailio.cfg"):
+    for name in (
+        "host.json",
+        "images.json",
+        "testbed/override.yaml",
+        "testbed/etc/kamailio.cfg",
+        "testbed/etc/parity/native.cfg",
+    ):
         assert (evidence / name).stat().st_size
     for number in plan.rounds:
         for cell in plan.cells:
@@ -247,11 +253,14 @@ def test_the_evidence_is_complete(folder: Path, plan: Plan) -> None:
 def test_images_are_recorded_with_their_packages(folder: Path) -> None:
     """Id, version and package list of each role."""
     images = json.loads((folder / "evidence" / "images.json").read_text())
-    assert images.keys() == {"kamailio", "mysql", "sipp"}
-    for image in images.values():
+    assert images["unavailable"] == {}
+    made = {"sipp": images["sipp"], **images["kamailio"], **images["database"]}
+    assert made.keys() == {"6.0.1", "mysql", "sipp"}
+    for image in made.values():
         assert image["id"].startswith("sha256:")
         assert image["version"]
         assert "libc6" in image["packages"]
+    assert images["kamailio"]["6.0.1"]["source"].startswith("kamailio_6.0.1.orig.tar.gz sha256:")
 
 
 def test_the_run_is_sealed(folder: Path) -> None:

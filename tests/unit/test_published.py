@@ -200,8 +200,10 @@ def test_fiellers_interval_of_the_pages_own_rows(engine: str, ratio: float, low:
     ("line", "expected"),
     [
         (
-            b"\x1b[0;39;49m\x1b[0;36;49m 2(22) INFO: {1 1 REGISTER 1.2-7} "
-            b"<core> [core/receive.c:436]: receive_msg(): x\n",
+            (
+                b"\x1b[0;39;49m\x1b[0;36;49m 2(22) INFO: {1 1 REGISTER 1.2-7} "
+                b"<core> [core/receive.c:436]: receive_msg(): x\n"
+            ),
             b" 2(22) INFO: |1|1 REGISTER|1.2-7|<core> [core/receive.c:436]: receive_msg(): x\n",
         ),
         (
