@@ -74,7 +74,7 @@ class SpecimenKeys:
     log: Literal["file", "tee"] = _SPECIMEN.log
     call_limit: Positive | None = _SPECIMEN.call_limit
     trace_messages: bool = _SPECIMEN.trace_messages
-    timer_resolution_msec: Positive | None = _SPECIMEN.timer_resolution_msec
+    sipp_cpu_shares: Positive = _SPECIMEN.sipp_cpu_shares
 
 
 @checked(frozen=True, config=_STRICT)

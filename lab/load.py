@@ -26,7 +26,6 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
     traced = plan.specimen is not None and plan.specimen.trace_messages
-    resolution = plan.specimen and plan.specimen.timer_resolution_msec
     return [
         *_sipp(plan.scenario_of(piece.cell).file, piece.call_id_prefix),
         *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
@@ -34,7 +33,6 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
         *(("-trace_msg", "-message_file", f"{VOLUME}/messages.log") if traced else ()),
-        *(("-timer_resol", str(resolution)) if resolution else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 

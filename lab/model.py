@@ -93,7 +93,7 @@ class Specimen:
     log: Literal["file", "tee"] = "file"  # straight to a file, or in colour through a pipe to tee
     call_limit: int | None = None  # SIPp's -l; None: never reached
     trace_messages: bool = False  # SIPp's -trace_msg
-    timer_resolution_msec: int | None = None  # SIPp's -timer_resol: it begins calls for half of that time in one go
+    sipp_cpu_shares: int = 1024  # of its container, where Kamailio's has 1024: who goes first on shared CPUs
 
 
 @dataclass(frozen=True, slots=True)
