@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docker
 
-from lab import cores, host, images, plan, store, versions
+from lab import cores, host, images, plan, scenario, store, versions
 from lab.cores import Layout
 from lab.errors import UnavailableError
 from lab.experiment import CpuLists, Experiment
@@ -88,7 +88,10 @@ def _kamailio(
             raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
     return (
         {name: images.kamailio(name) for name in releases},
-        {name: plan.Release(known[name].engines, known[name].broken, known[name].ends) for name in releases},
+        {
+            name: plan.Release(known[name].engines, known[name].broken, known[name].ends, known[name].variant)
+            for name in releases
+        },
     )
 
 
@@ -147,7 +150,7 @@ def _scenario(experiment: Experiment, path: Path) -> Scenario:
         ours = sorted(str(path.relative_to(SCENARIOS).with_suffix("")) for path in SCENARIOS.rglob("*.toml"))
         remedy = f"ours: {', '.join(ours)}; or the path of a SIPp scenario (.xml)"
         raise experiment.fault("scenario", f"no scenario file {path}", remedy)
-    declared = plan.read_scenario(path)
+    declared = scenario.read(path)
     if not path.with_name(declared.file).is_file():
         raise experiment.fault("scenario", f"no scenario file {path.with_name(declared.file)}")
     return declared

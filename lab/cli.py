@@ -194,6 +194,8 @@ def _engines(options: argparse.Namespace) -> int:
     for place in places:
         if place.why:
             _print(f"Kamailio {place.kamailio}, {place.engine}: {place.state}: {place.why}")
+        for limit in place.limits:
+            _print(f"Kamailio {place.kamailio}, {place.engine}: {limit}")
     for variant in dict.fromkeys(f"Kamailio {place.kamailio} {place.variant}" for place in places if place.variant):
         _print(variant)
     return Exit.OK

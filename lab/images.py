@@ -113,7 +113,7 @@ def engines_of(source: Path, suite: str) -> list[str]:
     if source.is_file():
         with tarfile.open(source) as archive:
             names = archive.getnames()
-        there = set(re.findall(r"^(?:[^/]+/)?src/modules/(\w+)", "\n".join(names), re.MULTILINE))
+        there = set(re.findall(r"^(?:\./)?(?:[^/]+/)?src/modules/(\w+)", "\n".join(names), re.MULTILINE))
     else:
         there = {path.name for path in (source / "src" / "modules").iterdir()}
     facts = versions.load()

@@ -12,6 +12,7 @@ TARGET = "127.0.0.1:5060"
 LOCAL_PORT = 5070
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
+MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
 
 LOG_NAME = "kamailio.log"
 RAW_LOG_NAME = "kamailio-raw.log.gz"  # where LOG_NAME is not what Kamailio wrote
@@ -32,7 +33,7 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
-        *(("-trace_msg", "-message_file", f"{VOLUME}/messages.log") if traced else ()),
+        *(("-trace_msg", "-message_file", MESSAGES) if traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 

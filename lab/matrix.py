@@ -30,6 +30,7 @@ class Place:
     state: State
     why: str = ""
     variant: str = ""  # patches that the build has, and why
+    limits: tuple[str, ...] = ()  # what it cannot do with some routing, or at its end
 
 
 def places(workshop: Workshop) -> Iterator[Place]:
@@ -39,19 +40,21 @@ def places(workshop: Workshop) -> Iterator[Place]:
         recipe = images.kamailio(release)
         built = workshop.built(recipe) if workshop.current(recipe) else None
         gone = "" if built else unavailable(known.suite)
-        patches = known.patches
-        variant = f"with {patches.names} of {patches.tarball}: {patches.why}" if patches else ""
         for engine in facts.engine:
             state, why = State.BUILT if built else State.AVAILABLE, ""
             if engine not in known.engines:
                 state = State.NONE
             elif gone:
                 state, why = State.UNAVAILABLE, gone
-            elif engine in known.broken:
-                state, why = State.BROKEN, known.broken[engine]
             elif built and engine not in built.engines:
                 state, why = State.FAILED, built.failed.get(engine, "its source has none")
-            yield Place(release, known.suite, engine, state, why, variant)
+            elif engine in known.broken:
+                state, why = State.BROKEN, known.broken[engine]
+            limits = (
+                *(f"with {name}: {what}" for name, what in known.broken.items() if name.endswith(f"/{engine}")),
+                *([f"Kamailio ends with exit code {known.ends[engine]}"] if engine in known.ends else ()),
+            )
+            yield Place(release, known.suite, engine, state, why, known.variant, limits)
 
 
 def unavailable(suite: str) -> str:

@@ -145,6 +145,7 @@ class Plan:
     inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
     known_broken: dict[str, str] = field(default_factory=dict)  # cell -> what is known of it (images/versions.toml)
     known_ends: dict[str, int] = field(default_factory=dict)  # cell -> exit code of its Kamailio, where not 0
+    variants: dict[str, str] = field(default_factory=dict)  # release -> how its build differs from the release
     left_out: tuple[str, ...] = ()  # combinations that a release does not have
     specimen: Specimen | None = None
 

@@ -5,20 +5,16 @@ import itertools
 import json
 import random
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from lab.errors import BadInputError
 from lab.experiment import Experiment
-from lab.model import OTHER, Cell, LegRule, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
 
 AA_SUFFIX = "-aa"
 REQUEST_LOG_BYTES = 128  # a latency line
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
-LEG_KEYS = {"method", "cseq", "order"}  # of a scenario's declaration
 # What a list of makes cells of, in the order in which their names have it: key of the experiment -> field of a cell.
 FACTORS = ("routing", "kamailio", "database", "scenario")
 
@@ -30,6 +26,7 @@ class Release:
     engines: Sequence[str]
     broken: Mapping[str, str] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)  # engine -> exit code of Kamailio, where its end fails
+    variant: str = ""  # how its build differs from the release
 
 
 def make(
@@ -78,6 +75,7 @@ def make(
             for cell in cells
             if cell.engine in releases[cell.kamailio].ends
         },
+        variants={name: release.variant for name, release in releases.items() if release.variant},
         left_out=tuple(
             f"{cell.name}: Kamailio {cell.kamailio} has no engine {cell.engine}"
             for cell in everything
@@ -130,38 +128,6 @@ def log_bytes(plan: Plan) -> int:
     }
     written = sum(piece.calls * logged[piece.cell] for planned in plan.rounds for piece in planned.slices)
     return written if plan.specimen else written * (1 + plan.repeats)
-
-
-def read_scenario(path: Path) -> Scenario:
-    """A scenario's declaration, `<name>.toml` beside `<name>.xml`; docs/scenarios.md explains its keys.
-
-    It says which request is which leg:  [legs]  challenge = { method = "REGISTER", cseq = 1 }
-    """
-    sidecar = path.with_suffix(".toml")
-    try:
-        raw: dict[str, Any] = tomllib.loads(sidecar.read_text(encoding="utf-8"))
-        rules = raw.pop("legs")
-        legs = tuple(
-            LegRule(name, str(rule["method"]), int(rule["cseq"]), int(rule.get("order", 1)))
-            for name, rule in rules.items()
-        )
-        counters = {str(name): int(value) for name, value in raw.pop("counters", {}).items()}
-        words = {name: str(raw.pop(name)) for name in ("whole", "traffic", "setup") if name in raw}
-        bindings, log_bytes = bool(raw.pop("bindings", True)), int(raw.pop("log_bytes", 0))
-    except FileNotFoundError as error:
-        remedy = "write it: [legs] with a name = { method = ..., cseq = ... } for each request of a call"
-        raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
-    except (tomllib.TOMLDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{sidecar}: {type(error).__name__}: {error}", remedy="see docs/scenarios.md") from error
-    unknown = [*raw, *(f"legs.{name}.{key}" for name, rule in rules.items() for key in rule if key not in LEG_KEYS)]
-    if unknown:
-        raise BadInputError(f"{sidecar}: {unknown[0]}: unknown key", remedy="see docs/scenarios.md")
-    if len({(rule.method, rule.cseq, rule.order) for rule in legs}) < len(legs):
-        raise BadInputError(f"{sidecar}: [legs] has one request twice", remedy="order = 2 is the second in a call")
-    if not legs or OTHER in {rule.leg for rule in legs}:
-        problem = f"[legs] has {'a leg of the name ' + repr(OTHER) if legs else 'no leg'}"
-        raise BadInputError(f"{sidecar}: {problem}", remedy="see docs/scenarios.md")
-    return Scenario(path.stem, legs, counters=counters, bindings=bindings, log_bytes=log_bytes, **words)
 
 
 def _check_log(experiment: Experiment, plan: Plan) -> None:

@@ -96,8 +96,8 @@ def _evaluated(files: str, arguments: list[str]) -> str:
 
 def _engine(configuration: str, modules: set[str], arguments: str) -> tuple[str, str]:
     """The engine that Kamailio has chosen, and the script that its module was given."""
-    named = re.search(r'^\s*cfgengine\s*=?\s*"?(\w+)"?', configuration, re.MULTILINE)
-    word = named[1] if named else NATIVE
+    named = re.findall(r'^\s*cfgengine\s*=?\s*"?(\w+)"?', configuration, re.MULTILINE)
+    word = named[-1] if named else NATIVE  # of several assignments the last one counts
     loaded = re.findall(r'^\s*loadmodule\s*\(?\s*"?([^"\s)]+)', configuration, re.MULTILINE)
     paths = {path.rpartition("/")[2].removesuffix(".so"): path for path in loaded}
     for engine, kemi in _KEMI.items():

@@ -1,7 +1,6 @@
 """The rounds of a run: fresh start, proof, slices, bindings. Evidence is written as soon as there is some."""
 
 import gzip
-import os
 import shutil
 import time
 from collections import deque
@@ -12,17 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import latency, load, override, proof, store, validity
+from lab import latency, load, override, store, validity
 from lab import plan as planning
-from lab.cores import Layout, format_list
+from lab.cores import Layout
 from lab.database import Database, name_of, template_of
-from lab.errors import TestbedError
-from lab.execution import ask
 from lab.model import Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.starts import PATIENCE, Starts
 from lab.station import Holder, Station
 from lab.testbed import Testbed
-
-PATIENCE = 20  # looks at a log, 0.1 s each
 
 
 class Reporter(Protocol):
@@ -70,7 +66,10 @@ class Session:
             self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
             try:
-                starts = self._prove(planned.number, stations, begun)
+                fresh = Starts(self.plan, self.layout, self.run, self.bed, self.holder, self.judges.start)
+                starts = fresh.prove(planned.number, stations, begun)
+                if self.plan.specimen:  # its configuration may have what ours leaves out
+                    fresh.settle(stations)
                 for start in starts.values():
                     for reason in start.reasons:
                         self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
@@ -87,85 +86,6 @@ class Session:
             # Whatever goes wrong here: the error that broke the round off is the one to be told.
             with suppress(Exception), self.run.part("remains", f"r{number:02d}-{name}") as folder:
                 station.remains(folder)
-
-    def _prove(self, number: int, stations: dict[str, Station], begun: float) -> dict[str, StartRecord]:
-        """The engine proof of every cell, outside of any timed slice."""
-        with ThreadPoolExecutor(len(stations)) as pool:
-            starts = list(pool.map(lambda station: self._start(number, station, begun), stations.values()))
-        return {start.cell: start for start in starts}
-
-    def _start(self, number: int, station: Station, begun: float) -> StartRecord:
-        """Ask one cell who it is; its first log and the probe are the evidence."""
-        cell = station.cell
-        start_id = f"r{number:02d}-{cell.name}"
-        probed = ask(station.sipp, load.probe(cell.name))
-        answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
-        if answer.code != 0:
-            last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
-            message = f"cell {cell.name}: Kamailio does not say what it is: {answer.complaint}"
-            raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
-        word = proof.parse(answer.text)
-        # Only of a probe that went well: the file may be of an earlier round.
-        probe_log = self.holder.read(load.probe_log(cell.name)) if probed.code == 0 else b""
-        start = StartRecord(
-            round=number,
-            cell=cell.name,
-            engine=cell.engine,
-            kamailio=cell.kamailio,
-            image=str(station.kamailio.attrs["Image"]),
-            start_seconds=0.0,
-            marker=load.marker(probe_log.decode(errors="replace")),
-            engine_word=word.engine,
-            script=word.script,
-            request_route=word.request_route,
-            processes=word.processes,
-            cpus_asked={role.value: self.layout.text(role) for role in Role},
-            cpus_allowed={
-                Role.KAMAILIO.value: " ".join(sorted(set(word.allowed.values()))),
-                Role.SIPP.value: station.allowed_sipp(),
-                Role.MYSQL.value: self.bed.allowed(cell.database),
-                Role.DRIVER.value: format_list(tuple(os.sched_getaffinity(0))),
-            },
-        )
-        start = replace(start, reasons=(*self.judges.start(start), *self._rehearse(station)))
-        with self.run.part("starts", start_id) as folder:
-            (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
-            (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
-            store.write_atomically(folder / "inspect.json", station.inspect())
-            self._first_log(station, folder, 0 if start.reasons else self._rehearsed(cell.name))
-            start = replace(start, start_seconds=time.monotonic() - begun)
-            store.dump(start, folder / "start.json")
-        return start
-
-    def _rehearse(self, station: Station) -> tuple[str, ...]:
-        """What the slices stand on, and one call of theirs: an engine that cannot do it is told before it is timed."""
-        scenario = self.plan.scenario_of(station.cell.name)
-        rate = self.plan.rounds[0].slices[0].rate_per_s
-        if scenario.setup:
-            setup = self.plan.scenario(scenario.setup)
-            said = station.rehearse(setup, self.plan.subscribers, rate)
-            if said:
-                return (f"set-up by {setup.name}: {said}",)
-        if self.plan.specimen:
-            return ()
-        said = station.rehearse(scenario, 1, rate)
-        return (f"rehearsal of {scenario.name}: {said}",) if said else ()
-
-    def _rehearsed(self, cell: str) -> int:
-        """Requests before the first slice: the probe, each subscriber's set-up, one call."""
-        scenario = self.plan.scenario_of(cell)
-        setup = len(self.plan.scenario(scenario.setup).legs) * self.plan.subscribers if scenario.setup else 0
-        return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))
-
-    def _first_log(self, station: Station, folder: Path, requests: int) -> None:
-        """The log before the first slice, with the lines of so many requests: each comes after its reply has left."""
-        log = override.log_of(station.cell.name)
-        size = 0
-        for _ in range(PATIENCE):
-            size = self.holder.fetch(log, 0, [], folder)
-            if (folder / load.LOG_NAME).read_bytes().count(latency.MARKER.encode()) >= requests:
-                break
-        station.log_offset = size
 
     def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
         """The planned order; an invalid slice goes to the end of the queue once more."""
@@ -191,8 +111,8 @@ class Session:
         with self.run.part("slices", piece.id) as folder:
             size = station.fetch_slice(piece, folder)
             if self.plan.specimen and self.plan.specimen.log == "tee":
-                received = after.statistics[validity.RECEIVED] - before.statistics[validity.RECEIVED]
-                size = self._through_tee(station, piece, folder, received)
+                lines = [edge.statistics.get(validity.RECEIVED, 0) for edge in (before, after)]
+                size = self._through_tee(station, piece, folder, lines[1] - lines[0])
             with (folder / load.LOG_NAME).open("rb") as log:
                 tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
             record = SliceRecord(
@@ -209,6 +129,7 @@ class Session:
             record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
             store.dump(record, folder / "slice.json")
         station.log_offset += size  # only now: what a broken slice has logged is still to be had
+        self.holder.remove([*(f"{override.VOLUME}/{name}" for name in load.files(piece)), load.MESSAGES])
         return record
 
     def _through_tee(self, station: Station, piece: SlicePlan, folder: Path, requests: int) -> int:

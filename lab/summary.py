@@ -117,7 +117,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         run=run,
         experiment=plan.experiment,
         plan_hash=plan.hash,
-        valid=complete and (plan.specimen is not None or (proven and all(_whole(cells[name]) for name in judged))),
+        valid=complete and proven and all(_whole(cells[name]) for name in judged),
         specimen=plan.specimen is not None,
         aa_cell=plan.aa_cell,
         cells=cells,
@@ -223,6 +223,7 @@ def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, compl
     if plan.specimen:
         yield "a specimen: it repeats another experiment's conditions; its figures are shown as found and prove nothing"
     yield from (f"left out: {what}" for what in plan.left_out)
+    yield from (f"Kamailio {release} is a variant, {variant}" for release, variant in plan.variants.items())
     for cell, reason in plan.known_broken.items():
         if complete and cell not in broken:
             yield f"{cell} works, though images/versions.toml says that it is broken: {reason}"

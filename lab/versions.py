@@ -55,6 +55,12 @@ class Kamailio:
     broken: dict[str, str] = Field(default_factory=dict)
     ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
 
+    @property
+    def variant(self) -> str:
+        """How the build differs from the release; nothing where it does not."""
+        patches = self.patches
+        return f"with {patches.names} of {patches.tarball}: {patches.why}" if patches else ""
+
 
 @dataclass(frozen=True, config=_STRICT)
 class Database:

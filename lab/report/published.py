@@ -21,8 +21,9 @@ def _lines(found: Published) -> Iterator[str]:
     yield f"# The experiment of 2018, repeated: {found.run}"
     yield ""
     yield (
-        f"Kamailio {found.kamailio}, conditions of the page (docs/2018.md), another machine: times of the page and of "
-        f"this run are not to be compared, only what happens in them. Offered: {found.offered_per_s} calls a second."
+        f"Kamailio {found.kamailio}, conditions of the page as far as they can be had (docs/2018.md), another machine: "
+        "times of the page and of this run are not to be compared, only what happens in them. "
+        f"Offered: {found.offered_per_s} calls a second."
     )
     yield ""
     yield "## What the page says, and what was found"
@@ -60,6 +61,11 @@ def _lines(found: Published) -> Iterator[str]:
     )
     yield from _table(head, list(_calls(found)))
     yield ""
+    yield "## What failed of the lab's own checks"
+    yield ""
+    head = ("form", "engine", "run", "datagrams lost", "workers waited for a CPU", "torn lines", "failed checks")
+    yield from _table(head, [_checks(run) for run in found.runs if run.failed_checks is not None])
+    yield ""
     yield "## Every run, as the page's awk script counts it"
     for form, what in FORMS.items():
         runs = found.of(form)
@@ -80,6 +86,11 @@ def _lines(found: Published) -> Iterator[str]:
 
 def _engines(ratios: Sequence[Ratio]) -> list[str]:
     return list(dict.fromkeys(ratio.engine for ratio in ratios))
+
+
+def _checks(run: Run) -> tuple[str, ...]:
+    delay = "-" if run.run_delay is None else f"{run.run_delay:.0%}"
+    return (run.form, run.engine, *(str(value) for value in (run.number, run.lost, delay, run.torn, run.failed_checks)))
 
 
 def _ratio_row(engine: str, ratios: Sequence[Ratio]) -> tuple[str, ...]:
@@ -105,8 +116,14 @@ def _calls(found: Published) -> Iterator[tuple[str, ...]]:
                 _shares([run.methods or {} for run in runs]),
                 _shares([run.replies or {} for run in runs]),
                 _range([float(run.retransmissions or 0) for run in runs], 0),
-                f"{sum(run.authenticated or 0 for run in runs)} of {sum(run.calls for run in runs)}",
+                _authenticated(runs),
             )
+
+
+def _authenticated(runs: Sequence[Run]) -> str:
+    if any(run.authenticated is None for run in runs):
+        return "not read"
+    return f"{sum(run.authenticated or 0 for run in runs)} of {sum(run.calls for run in runs)}"
 
 
 def _shares(counts: Sequence[dict[str, float]]) -> str:

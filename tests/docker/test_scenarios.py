@@ -1,6 +1,7 @@
 """Every factor of an experiment in a run of its own: scenarios, releases, databases, routings. All slices are valid."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.docker.driver import Lab
 RELEASES = tuple(versions.load().kamailio)
 SLICE = {"rounds": 1, "warmup_slices": 0, "slice_seconds": 0.5, "repeats": 8, "baseline": "native"}
 CALLS = 75
+PUBLISHED = {"as-printed": (10, 0), "as-run": (3, 0), "corrected": (2, 1)}  # requests a call, and registrations
 
 # Legs of each scenario beside `register`, which test_run.py has.
 SCENARIOS = {
@@ -103,6 +105,27 @@ def test_the_examples_of_the_source_tree_are_measured(lab: Lab) -> None:
         if start.engine != "native":
             folder = "/usr/share/kemi-lab/upstream" if "upstream" in cell else "/etc/kamailio/parity"
             assert Path(start.script).parent == Path(folder)
+
+
+def test_the_published_experiment_in_short(lab: Lab) -> None:
+    """Its conditions at a low rate: ten requests a call as printed, three as run, two corrected."""
+    published = tomllib.loads((versions.ROOT / "experiments" / "published-2018.toml").read_text())
+    short = {"name": "published-2018", "rounds": 1, "slice_seconds": 0.2, "rate_per_s": 50}
+    run = lab("run", lab.experiment(**{**published, **short, "limits": None, "repeats": 0}))
+    assert run.process.returncode == 0, run.error
+    assert lab.left() == []
+    page = lab("published", "latest", "--json")
+    assert page.process.returncode == 0, page.error
+    runs = [run for run in json.loads(page.output)["runs"] if run["form"] != "published"]
+    assert {(run["form"], run["engine"]) for run in runs} == {
+        (form, engine) for form in ("as-printed", "as-run", "corrected") for engine in ("native", "lua", "python")
+    }
+    for run in runs:
+        requests, authenticated = PUBLISHED[run["form"]]
+        assert run["figures"]["cnt"] - run["retransmissions"] * (run["form"] != "as-printed") == requests * 10, run
+        assert run["authenticated"] == authenticated * 10, run
+        assert run["torn"] == 0, run
+    assert {start.exit_code for start in starts(lab).values()} == {0}
 
 
 def test_what_is_declared_broken_is_broken_in_just_that_way(lab: Lab, stock: Stock) -> None:

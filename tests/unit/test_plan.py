@@ -11,7 +11,7 @@ import yaml
 
 from lab import experiment, plan, testing, versions
 from lab.errors import BadInputError
-from lab.model import LegRule, Plan, RoundPlan, Scenario, Specimen
+from lab.model import Plan, RoundPlan, Scenario, Specimen
 from lab.plan import Release
 
 RELEASE = Release(("native", "lua", "python3"))
@@ -391,96 +391,3 @@ def test_once_more_is_the_same_slice_at_a_later_place(tmp_path: Path) -> None:
     assert replace(second, position=first.position, attempt=1) == first
     assert [piece.id.partition(piece.cell)[2] for piece in (first, second, third)] == ["", "-again1", "-again2"]
     assert first.id < second.id < third.id
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Path:
-    """A scenario with its declaration beside it."""
-    (tmp_path / "mine.xml").write_text("<scenario/>")
-    declare(
-        tmp_path / "mine.xml",
-        '[legs]\nchallenge = { method = "INVITE", cseq = 3 }\nauthenticated = { method = "INVITE", cseq = 4 }\n',
-    )
-    return tmp_path / "mine.xml"
-
-
-def declare(scenario: Path, text: str) -> None:
-    """Write its declaration anew."""
-    scenario.with_suffix(".toml").write_text(text)
-
-
-def test_a_scenario_declares_its_legs(scenario: Path) -> None:
-    """By method and CSeq; the file's name is the scenario's."""
-    read = plan.read_scenario(scenario)
-    assert read.name == "mine"
-    assert read.legs == (LegRule("challenge", "INVITE", 3), LegRule("authenticated", "INVITE", 4))
-
-
-def test_a_scenario_without_its_declaration(scenario: Path) -> None:
-    """It is named, with what should be in it."""
-    scenario.with_suffix(".toml").unlink()
-    with pytest.raises(BadInputError, match=r"mine\.toml: missing") as caught:
-        plan.read_scenario(scenario)
-    assert "[legs]" in caught.value.remedy
-
-
-def test_a_scenario_declares_what_a_call_is_and_does(scenario: Path) -> None:
-    """Whatever it leaves out is as for a registration of ours."""
-    declare(
-        scenario,
-        'whole = "call"\nsetup = "register"\ntraffic = "other.xml"\nbindings = false\nlog_bytes = 1500\n'
-        '[legs]\na = { method = "INVITE", cseq = 1 }\nb = { method = "INVITE", cseq = 1, order = 2 }\n'
-        '[counters]\n"sl.407_replies" = 1\n"registrar.accepted_regs" = 0\n',
-    )
-    assert plan.read_scenario(scenario) == Scenario(
-        "mine",
-        (LegRule("a", "INVITE", 1), LegRule("b", "INVITE", 1, order=2)),
-        whole="call",
-        counters={"sl.407_replies": 1, "registrar.accepted_regs": 0},
-        traffic="other.xml",
-        setup="register",
-        bindings=False,
-        log_bytes=1500,
-    )
-    assert plan.read_scenario(scenario).file == "other.xml"
-    declare(scenario, '[legs]\na = { method = "INVITE", cseq = 1 }\n')
-    assert plan.read_scenario(scenario) == Scenario("mine", (LegRule("a", "INVITE", 1),))
-    assert plan.read_scenario(scenario).file == "mine.xml"
-
-
-@pytest.mark.parametrize(
-    ("declaration", "problem"),
-    [
-        ("[legs", "Expected"),
-        ("", "legs"),
-        ("legs = 3\n", "int"),
-        ("[legs]\nchallenge = 1\n", "int"),
-        ('[legs]\nchallenge = { method = "REGISTER" }\n', "cseq"),
-        ('[legs]\nchallenge = { method = "REGISTER", cseq = "one" }\n', "one"),
-        ('[legs]\nchallenge = { method = "REGISTER", cseq = 1, order = "first" }\n', "first"),
-        ('[legs]\nother = { method = "REGISTER", cseq = 1 }\n', r"\[legs\] has a leg of the name 'other'"),
-        ("[legs]\n", r"\[legs\] has no leg"),
-        ('hole = "call"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "hole: unknown key"),
-        ('[legs]\na = { method = "ACK", cseq = 1, ordr = 2 }\n', r"legs\.a\.ordr: unknown key"),
-        ('log_bytes = "much"\n[legs]\na = { method = "ACK", cseq = 1 }\n', "much"),
-        ('[legs]\na = { method = "ACK", cseq = 1 }\n[counters]\n"sl.x" = "one"\n', "one"),
-        ('[legs]\na = { method = "ACK", cseq = 1 }\n[conters]\n', "conters: unknown key"),
-        ('counters = 3\n[legs]\na = { method = "ACK", cseq = 1 }\n', "items"),
-    ],
-)
-def test_a_declaration_that_declares_nothing_sound(scenario: Path, declaration: str, problem: str) -> None:
-    """The message names the file and what is wrong in it, and where the keys are explained."""
-    declare(scenario, declaration)
-    with pytest.raises(BadInputError, match=rf"mine\.toml: .*{problem}") as caught:
-        plan.read_scenario(scenario)
-    assert caught.value.remedy == "see docs/scenarios.md"
-
-
-def test_no_request_is_two_legs(scenario: Path) -> None:
-    """One of them would never come. The same request a second time in a call is another one."""
-    twice = '[legs]\na = {{ method = "ACK", cseq = 1 }}\nb = {{ method = "ACK", cseq = 1, order = {} }}\n'
-    declare(scenario, twice.format(1))
-    with pytest.raises(BadInputError, match=r"mine\.toml: \[legs\] has one request twice"):
-        plan.read_scenario(scenario)
-    declare(scenario, twice.format(2))
-    assert plan.read_scenario(scenario).leg_names == ("a", "b")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import TestbedError
 from lab.preprocess import evaluate
 from lab.sampling import sections
 
@@ -82,9 +83,24 @@ def test_a_definition_may_have_a_value() -> None:
 
 @pytest.mark.parametrize("word", ["include_file", "import_file", "#!include_file"])
 def test_what_is_included_stands_in_its_place(word: str) -> None:
-    """With what is defined in it; a file that is not there is nothing."""
-    text = f'#!define A\n{word} "more.cfg"\n#!ifdef B\nlast\n#!endif\n{word} "absent.cfg"\n'
+    """With what is defined in it."""
+    text = f'#!define A\n{word} "more.cfg"\n#!ifdef B\nlast\n#!endif\n'
     assert evaluated(text, more="#!ifdef A\nfirst\n#!endif\n#!define B\n") == ["first", "last"]
+
+
+def test_what_is_imported_need_not_be_there() -> None:
+    """Unlike what is included: that may have anything in it, a request_route, too, so nothing is proven without it."""
+    assert evaluated('first\nimport_file "absent.cfg"\nlast\n') == ["first", "last"]
+    with pytest.raises(TestbedError, match=r"includes /etc/kamailio/absent\.cfg, which the engine proof has not got"):
+        evaluated('include_file "absent.cfg"\n')
+
+
+def test_a_file_that_includes_itself_has_an_end() -> None:
+    """It says no more the second time."""
+    assert evaluated('first\ninclude_file "more.cfg"\n', more='second\ninclude_file "more.cfg"\n') == [
+        "first",
+        "second",
+    ]
 
 
 def test_what_is_included_is_found_beside_who_includes_it() -> None:

@@ -139,7 +139,7 @@ def test_a_configuration_that_is_neither_printed_nor_there() -> None:
     """Kamailio could not run a second time, say, and its files are elsewhere."""
     text = RECORDED["lua"]
     before, rest = text.split("== configuration\n")
-    with pytest.raises(TestbedError, match="does not print its configuration"):
+    with pytest.raises(TestbedError, match="which the engine proof has not got"):
         proof.parse(f"{before}== configuration\n\n== files\n== allowed{rest.split('== allowed')[1]}")
 
 

@@ -124,7 +124,9 @@ def test_a_run_is_counted_as_the_page_counts(run: Path) -> None:
     assert first.methods == {"REGISTER": 2.0, "BYE": 1.0}
     assert first.replies == {"401": 3.0}
     assert first.authenticated == 0
-    assert first.extremes == ("refused_bye", "second_challenge")
+    assert first.shortest == {"refused_bye"}
+    assert first.longest == {"second_challenge"}
+    assert (first.lost, first.torn, first.failed_checks, first.saturated) == (0, 0, 0, False)
 
 
 def test_ratios_are_of_the_same_form(run: Path) -> None:
@@ -146,21 +148,47 @@ def test_the_legs_are_those_of_the_correct_registration(run: Path) -> None:
 
 def test_each_claim_of_the_page_has_its_verdict(run: Path) -> None:
     """With the figure that it stands on."""
-    verdicts = {claim.says.partition(",")[0]: claim for claim in published.read(run).claims}
-    assert verdicts["each registration is challenged"].verdict == "does not hold"
-    assert "0 of 120 registrations authenticated" in verdicts["each registration is challenged"].figure
-    assert verdicts["the minimum is the first REGISTER"].verdict == "holds"
-    assert "refused_bye" in verdicts["the minimum is the first REGISTER"].figure
-    assert verdicts["the maximum is the REGISTER with valid credentials"].verdict == "holds"
-    assert verdicts["native and Lua take more or less the same time (as-run)"].verdict == "does not hold"
-    assert verdicts["native and Lua take more or less the same time (published)"].verdict == "can't be told"
+    found = {claim.says: claim for claim in published.read(run).claims}
+    verdicts = {says: claim.verdict for says, claim in found.items()}
+    registration = "each registration is challenged, and resent with the authorization header"
+    assert verdicts[f"{registration} (as-run)"] == "does not hold"
+    assert found[f"{registration} (as-run)"].figure == "0 of 120 registrations authenticated"
+    assert verdicts[f"{registration} (corrected)"] == "holds"
+    assert verdicts["the minimum is the first REGISTER, challenged (as-run)"] == "does not hold"
+    assert verdicts["the minimum is the first REGISTER, challenged (corrected)"] == "holds"
+    assert verdicts["the maximum is the authenticated REGISTER (corrected)"] == "holds"
+    assert "no such request" in found["the maximum is the authenticated REGISTER (as-run)"].figure
+    assert verdicts["native and Lua take more or less the same time (as-run)"] == "does not hold"
+    # 0.907 to 1.100, to three digits: just beyond the margin that its own runs can resolve.
+    assert verdicts["native and Lua take more or less the same time (published)"] == "can't be told"
+
+
+def test_times_in_queues_tell_no_engines_apart(run: Path) -> None:
+    """Where datagrams were lost, or workers waited for a CPU most of the time, the machine was measured."""
+    runs = [replace(each, lost=5) if each.form == "as-run" else each for each in published.read(run).runs]
+    claim = next(each for each in published.claims(runs) if "same time (as-run)" in each.says)
+    assert claim.verdict == "can't be told"
+    assert "queues" in claim.figure
+
+
+def test_what_was_not_read_is_no_zero(run: Path) -> None:
+    """Neither in a verdict nor in a table."""
+    found = published.read(run)
+    runs = tuple(replace(each, authenticated=None) if each.form == "as-run" else each for each in found.runs)
+    claims = {claim.says: claim.verdict for claim in published.claims(runs)}
+    assert (
+        claims["each registration is challenged, and resent with the authorization header (as-run)"] == "can't be told"
+    )
+    assert "| not read |" in page.markdown(replace(found, runs=runs))
 
 
 def test_an_excess_that_is_no_retransmission_is_told(run: Path) -> None:
     """Three requests a call are the base; the page's count needs 60000 of them."""
     claim = next(claim for claim in published.read(run).claims if "60000" in claim.says)
     assert claim.verdict == "holds"
-    assert f"{3 * CALLS} to {3 * CALLS + 1} requests" in claim.figure
+    assert f"{3 * CALLS} to {3 * CALLS + 1} requests for {CALLS} calls, in 2 of 6 runs above three" in claim.figure
+    short = [replace(each, figures=replace(each.figures, cnt=3 * CALLS - 2)) for each in published.read(run).runs]
+    assert next(each for each in published.claims(short) if "60000" in each.says).verdict == "can't be told"
 
 
 def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -176,7 +204,7 @@ def test_the_page_has_a_table_for_everything(run: Path) -> None:
     text = page.markdown(published.read(run))
     assert "| native | 1 | 63157 | 4748289 | 21 | 2028 | 75.1823 |" in text
     assert "| native | 1 | 60 | 1260 | 11 | 31 | 21 |" in text
-    assert re.search(r"\| as-run \| lua \| .* \| REGISTER 2\.000 to 2\.050, BYE 1\.000 \|", text)
+    assert re.search(r"\| as-run \| lua \| .* \| REGISTER 2\.000, BYE 1\.000 \|", text)
     assert re.search(r"^\| lua \| 0\.998 \(0\.907 to 1\.100\) \| - \| .* \| .* \|$", text, re.MULTILINE)
     for line in text.splitlines():
         if line.startswith("|"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import load, plan, testing, versions
+from lab import load, scenario, testing, versions
 from lab.database import BAKED_SUBSCRIBERS, DOMAIN
 
 FOLDER = versions.ROOT / "images" / "sipp" / "scenarios"
@@ -65,17 +65,17 @@ OURS = [name for name in DECLARED if "/" not in name]
 def test_a_declaration_is_sound_and_has_its_traffic(name: str) -> None:
     """SIPp's file lies beside it, and so does what sets it up; whoever is set up is bound."""
     path = FOLDER / f"{name}.xml"
-    declared = plan.read_scenario(path)
+    declared = scenario.read(path)
     assert path.with_name(declared.file).is_file()
     if declared.setup:
-        assert plan.read_scenario(path.with_name(f"{declared.setup}.xml")).bindings
+        assert scenario.read(path.with_name(f"{declared.setup}.xml")).bindings
         assert declared.bindings
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_declaration_names_the_requests_that_are_sent(name: str) -> None:
     """A leg each, in the order in which they are sent; but for an ACK, whose CSeq is that of a reply of no success."""
-    declared = plan.read_scenario(FOLDER / f"{name}.xml")
+    declared = scenario.read(FOLDER / f"{name}.xml")
     sent = [request for request in requests(declared.file.removesuffix(".xml")) if " SIP/" in request.line]
     numbers = [request.headers["CSeq"] for request in sent if "CSeq" in request.headers]
     routed = [number for number in numbers if number != "1 ACK"]  # ends in the sl module, before the routing
@@ -86,13 +86,13 @@ def test_the_declaration_names_the_requests_that_are_sent(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_ours_declare_what_a_call_does(name: str) -> None:
     """Without a counter only Kamailio's requests would reconcile; one that must not move is declared, too."""
-    counters = plan.read_scenario(FOLDER / f"{name}.xml").counters
+    counters = scenario.read(FOLDER / f"{name}.xml").counters
     assert {times > 0 for times in counters.values()} == {True, False}
 
 
 def test_a_registration_has_the_legs_that_it_always_had() -> None:
     """Builders, frames and pages know them by name."""
-    assert plan.read_scenario(FOLDER / "register.xml") == testing.SCENARIO
+    assert scenario.read(FOLDER / "register.xml") == testing.SCENARIO
 
 
 def test_the_page_names_our_scenarios_with_their_legs() -> None:
@@ -102,7 +102,7 @@ def test_the_page_names_our_scenarios_with_their_legs() -> None:
     assert sorted(rows) == OURS
     for name, legs in rows.items():
         shown = re.findall(r"`(\w+)`", legs)
-        assert shown == ([] if "the same" in legs else list(plan.read_scenario(FOLDER / f"{name}.xml").leg_names))
+        assert shown == ([] if "the same" in legs else list(scenario.read(FOLDER / f"{name}.xml").leg_names))
     assert [name for name in DECLARED if f"`{name}`" not in page] == []
 
 

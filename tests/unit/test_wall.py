@@ -29,6 +29,7 @@ LEFT = {
     "override",
     "runner",
     "session",
+    "starts",
     "station",
     "testbed",
 }
@@ -36,7 +37,7 @@ RIGHT = {"figures", "frames", "published", "report", "summary"}
 # Used on both sides, so they load neither. Of these `cli` and its kin load more only when a command needs it.
 BOTH = {
     *("claims", "cores", "errors", "experiment", "latency", "model", "plan", "preprocess", "process", "proof"),
-    *("sampling", "stats", "store", "testing", "validity", "versions"),
+    *("sampling", "scenario", "stats", "store", "testing", "validity", "versions"),
     *("__init__", "arguments", "cli", "progress"),
 }
 

@@ -1,0 +1,121 @@
+"""A round's fresh starts: who answers, what the slices stand on, and one call of theirs, before anything is timed."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab import latency, load, override, proof, store
+from lab.cores import Layout, format_list
+from lab.errors import TestbedError
+from lab.execution import ask
+from lab.model import Plan, Role, StartRecord
+from lab.station import Holder, Station
+from lab.testbed import Testbed
+
+PATIENCE = 20  # looks at a log, 0.1 s each
+SETTLE_LOOKS = 30  # at all logs, 1 s each
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What the starts of a run share. `judge` gives the reasons against one, none meaning that it is proven."""
+
+    plan: Plan
+    layout: Layout
+    run: store.Run
+    bed: Testbed
+    holder: Holder
+    judge: Callable[[StartRecord], tuple[str, ...]]
+
+    def settle(self, stations: Mapping[str, Station]) -> None:
+        """Wait until nobody logs any more: a module that looks for what is not there takes CPU time for seconds."""
+        logged: list[int] = []
+        for _ in range(SETTLE_LOOKS):
+            before, logged = logged, [len(self.holder.read(override.log_of(name))) for name in stations]
+            if logged == before:
+                break
+            time.sleep(1)  # between two looks
+        for name, station in stations.items():
+            station.log_offset = logged[list(stations).index(name)]
+
+    def prove(self, number: int, stations: dict[str, Station], begun: float) -> dict[str, StartRecord]:
+        """The engine proof of every cell, outside of any timed slice."""
+        with ThreadPoolExecutor(len(stations)) as pool:
+            starts = list(pool.map(lambda station: self._start(number, station, begun), stations.values()))
+        return {start.cell: start for start in starts}
+
+    def _start(self, number: int, station: Station, begun: float) -> StartRecord:
+        """Ask one cell who it is; its first log and the probe are the evidence."""
+        cell = station.cell
+        start_id = f"r{number:02d}-{cell.name}"
+        probed = ask(station.sipp, load.probe(cell.name))
+        answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
+        if answer.code != 0:
+            last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
+            message = f"cell {cell.name}: Kamailio does not say what it is: {answer.complaint}"
+            raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
+        word = proof.parse(answer.text)
+        # Only of a probe that went well: the file may be of an earlier round.
+        probe_log = self.holder.read(load.probe_log(cell.name)) if probed.code == 0 else b""
+        start = StartRecord(
+            round=number,
+            cell=cell.name,
+            engine=cell.engine,
+            kamailio=cell.kamailio,
+            image=str(station.kamailio.attrs["Image"]),
+            start_seconds=0.0,
+            marker=load.marker(probe_log.decode(errors="replace")),
+            engine_word=word.engine,
+            script=word.script,
+            request_route=word.request_route,
+            processes=word.processes,
+            cpus_asked={role.value: self.layout.text(role) for role in Role},
+            cpus_allowed={
+                Role.KAMAILIO.value: " ".join(sorted(set(word.allowed.values()))),
+                Role.SIPP.value: station.allowed_sipp(),
+                Role.MYSQL.value: self.bed.allowed(cell.database),
+                Role.DRIVER.value: format_list(tuple(os.sched_getaffinity(0))),
+            },
+        )
+        start = replace(start, reasons=(*self.judge(start), *self._rehearse(station)))
+        with self.run.part("starts", start_id) as folder:
+            (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
+            (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
+            store.write_atomically(folder / "inspect.json", station.inspect())
+            self._first_log(station, folder, 0 if start.reasons else self._rehearsed(cell.name))
+            start = replace(start, start_seconds=time.monotonic() - begun)
+            store.dump(start, folder / "start.json")
+        return start
+
+    def _rehearse(self, station: Station) -> tuple[str, ...]:
+        """What the slices stand on, and one call of theirs: an engine that cannot do it is told before it is timed."""
+        scenario = self.plan.scenario_of(station.cell.name)
+        rate = self.plan.rounds[0].slices[0].rate_per_s
+        if scenario.setup:
+            setup = self.plan.scenario(scenario.setup)
+            said = station.rehearse(setup, self.plan.subscribers, rate)
+            if said:
+                return (f"set-up by {setup.name}: {said}",)
+        if self.plan.specimen:
+            return ()
+        said = station.rehearse(scenario, 1, rate)
+        return (f"rehearsal of {scenario.name}: {said}",) if said else ()
+
+    def _rehearsed(self, cell: str) -> int:
+        """Requests before the first slice: the probe, each subscriber's set-up, one call."""
+        scenario = self.plan.scenario_of(cell)
+        setup = len(self.plan.scenario(scenario.setup).legs) * self.plan.subscribers if scenario.setup else 0
+        return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))
+
+    def _first_log(self, station: Station, folder: Path, requests: int) -> None:
+        """The log before the first slice, with the lines of so many requests: each comes after its reply has left."""
+        log = override.log_of(station.cell.name)
+        size = 0
+        for _ in range(PATIENCE):
+            size = self.holder.fetch(log, 0, [], folder)
+            if (folder / load.LOG_NAME).read_bytes().count(latency.MARKER.encode()) >= requests:
+                break
+        station.log_offset = size
