@@ -54,20 +54,25 @@ def specify(
 
 
 def _make_images(workshop: Workshop, recipes: Mapping[str, Recipe], decided: Plan) -> Images:
-    """All that the plan needs; a release that cannot be had is left out, if there is another."""
-    kamailio: dict[str, Built] = {}
+    """All that the plan needs; a release or a server that cannot be had is left out, if there is another."""
     unavailable: dict[str, str] = {}
-    for release, recipe in recipes.items():
-        try:
-            kamailio[release] = workshop.ensure(recipe)
-        except UnavailableError as error:
-            if len(recipes) == 1:
-                raise
-            unavailable[release] = str(error)
+
+    def make(wanted: Mapping[str, Recipe]) -> dict[str, Built]:
+        built: dict[str, Built] = {}
+        for name, recipe in wanted.items():
+            try:
+                built[name] = workshop.ensure(recipe)
+            except UnavailableError as error:
+                if len(wanted) == 1:
+                    raise
+                unavailable[name] = str(error)
+        return built
+
+    kamailio = make(recipes)
     return Images(
         kamailio=kamailio,
+        database=make({server: images.database(server) for server in decided.databases}),
         unavailable=unavailable,
-        database={server: workshop.ensure(images.database(server)) for server in decided.databases},
         sipp=workshop.ensure(images.sipp()),
         schemas={release: workshop.schema(built) for release, built in kamailio.items()},
     )

@@ -32,10 +32,10 @@ COMMON = images.FOLDER / "kamailio" / "etc" / "kamailio.cfg"
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """All images of a run, and the releases that cannot be had."""
+    """All images of a run, and what cannot be had."""
 
     kamailio: Mapping[str, Built]  # by release
-    unavailable: Mapping[str, str]  # release -> why
+    unavailable: Mapping[str, str]  # release or server -> why
     database: Mapping[str, Built]  # by server
     sipp: Built
     schemas: Mapping[str, bytes]  # release -> its SQL files, as a tar archive
@@ -45,8 +45,8 @@ class Images:
         missing: dict[str, str] = {}
         for cell in plan.cells:
             built = self.kamailio.get(cell.kamailio)
-            if not built:
-                missing[cell.name] = self.unavailable[cell.kamailio]
+            if not built or cell.database not in self.database:
+                missing[cell.name] = self.unavailable[cell.database if built else cell.kamailio]
             elif cell.engine not in built.engines:
                 why = built.failed.get(cell.engine, "its source has none")
                 missing[cell.name] = f"{built.tag} has no engine {cell.engine}: {why}"
