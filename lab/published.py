@@ -45,8 +45,8 @@ class Run:
     authenticated: int | None = None  # registrations that Kamailio accepted
     methods: dict[str, float] | None = None  # requests a call, retransmissions apart
     replies: dict[str, float] | None = None  # stateless replies a call, by code
-    shortest: frozenset[str] = frozenset()  # legs of the shortest requests
-    longest: frozenset[str] = frozenset()
+    shortest: tuple[str, ...] = ()  # legs of the shortest requests
+    longest: tuple[str, ...] = ()
     lost: int | None = None  # datagrams, for want of room in a socket's buffer
     run_delay: float | None = None  # share of the time in which workers could run that they waited for a CPU
     torn: int | None = None  # latency lines that belong to no request
@@ -149,8 +149,8 @@ def _run(cell: Cell, row: Mapping[Hashable, Any], lines: pd.DataFrame) -> Run:
         authenticated=whole("registrations_accepted"),
         methods={str(name): int(count) / calls for name, count in first["method"].value_counts().items() if count},
         replies={code: count / calls for code, count in replies.items() if count},
-        shortest=frozenset(map(str, lines.loc[lines["usec"] == lines["usec"].min(), "leg"].unique())),
-        longest=frozenset(map(str, lines.loc[lines["usec"] == lines["usec"].max(), "leg"].unique())),
+        shortest=tuple(sorted(lines.loc[lines["usec"] == lines["usec"].min(), "leg"].astype(str).unique())),
+        longest=tuple(sorted(lines.loc[lines["usec"] == lines["usec"].max(), "leg"].astype(str).unique())),
         lost=whole("udp_rcvbuf_errors"),
         run_delay=waited / (waited + ran) if waited is not None and ran else None,
         torn=whole("malformed"),
@@ -212,8 +212,8 @@ def _authenticated(form: str, runs: Sequence[Run]) -> Claim:
     return Claim(says, verdict, f"{total} of {sum(each.calls for each in runs)} registrations authenticated")
 
 
-def _extreme(form: str, runs: Sequence[Run], what: str, leg: str, legs: Sequence[frozenset[str]]) -> Claim:
-    seen = sorted(frozenset.union(*legs))
+def _extreme(form: str, runs: Sequence[Run], what: str, leg: str, legs: Sequence[tuple[str, ...]]) -> Claim:
+    seen = sorted({name for each in legs for name in each})
     request = "first REGISTER, challenged" if leg == "challenge" else "authenticated REGISTER"
     return Claim(
         f"the {what} is the {request} ({form})",

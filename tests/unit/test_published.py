@@ -1,8 +1,9 @@
 """The 2018 page's table beside a run: counted as the page counts, and each of its claims judged by what was seen."""
 
+import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,8 @@ def test_a_run_is_counted_as_the_page_counts(run: Path) -> None:
     assert first.methods == {"REGISTER": 2.0, "BYE": 1.0}
     assert first.replies == {"401": 3.0}
     assert first.authenticated == 0
-    assert first.shortest == {"refused_bye"}
-    assert first.longest == {"second_challenge"}
+    assert first.shortest == ("refused_bye",)
+    assert first.longest == ("second_challenge",)
     assert (first.lost, first.torn, first.failed_checks, first.saturated) == (0, 0, 0, False)
 
 
@@ -189,6 +190,11 @@ def test_an_excess_that_is_no_retransmission_is_told(run: Path) -> None:
     assert f"{3 * CALLS} to {3 * CALLS + 1} requests for {CALLS} calls, in 2 of 6 runs above three" in claim.figure
     short = [replace(each, figures=replace(each.figures, cnt=3 * CALLS - 2)) for each in published.read(run).runs]
     assert next(each for each in published.claims(short) if "60000" in each.says).verdict == "can't be told"
+
+
+def test_programs_get_it_as_json(run: Path) -> None:
+    """All of it."""
+    assert json.loads(json.dumps(asdict(published.read(run))))["runs"][-1]["shortest"] == ["refused_bye"]
 
 
 def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
