@@ -1,7 +1,7 @@
 """The routing of parity/python.py with what the 2018 page's Python script does differently restored.
 
-The wording is ours; what it does, and in which order, is the page's. For the published experiment: compare
-engines with parity/ instead.
+The wording is ours; what it does, and in which order, is the page's, which ran on Python 2. Python 3 runs it, too (module
+app_python3). For the published experiment: compare engines with parity/ instead.
 
 Restored:
   - no 100 Trying (the page: native and Lua only);
@@ -19,7 +19,11 @@ Added: the header X-Lab-Engine in the keepalive answer. Left out: ksr_failure_ma
 the message, which raises TypeError; here it passes the message on.
 """
 
+import sys
+
 import KSR
+
+ENGINE = "python3" if sys.version_info[0] == 3 else "python"
 
 # as in kamailio.cfg
 FLT_ACC = 1
@@ -136,7 +140,7 @@ class Routing:
             return -255
 
         if KSR.is_OPTIONS() and KSR.is_myself_ruri() and KSR.corex.has_ruri_user() < 0:
-            KSR.hdr.append_to_reply("X-Lab-Engine: python\r\n")
+            KSR.hdr.append_to_reply("X-Lab-Engine: %s\r\n" % ENGINE)
             KSR.sl.sl_send_reply(200, "Keepalive")
             return -255
 
