@@ -8,14 +8,12 @@ import docker
 
 from lab import cores, host, images, plan, scenario, store, versions
 from lab.cores import Layout
-from lab.errors import UnavailableError
+from lab.errors import BadInputError, UnavailableError
 from lab.experiment import CpuLists, Experiment
 from lab.images import Built, Listen, Recipe, Workshop
 from lab.model import Plan, Role, Scenario
-from lab.runner import PROBE, Images, Specification
+from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Images, Specification
 
-CONFIGURATION = images.FOLDER / "kamailio" / "etc"
-SCENARIOS = images.FOLDER / "sipp" / "scenarios"
 UPSTREAM = "upstream"  # the routing that lies in Kamailio's image: see images/kamailio/upstream
 
 
@@ -83,10 +81,12 @@ def _kamailio(
 ) -> tuple[dict[str, Recipe], dict[str, plan.Release]]:
     """What is measured: recipes, and what each has, by the names of the releases."""
     known = versions.load().kamailio
+    if suite and source is None:
+        raise BadInputError("--kamailio-suite says what a source is built on", remedy="name one: --kamailio-source")
     if source is not None:
         recipe = images.kamailio_from(source, suite)
         name = recipe.tag.partition(":")[2]
-        return {name: recipe}, {name: plan.Release(images.engines_of(source, recipe.suite))}
+        return {name: recipe}, {name: plan.Release(recipe.engines)}
     releases = [name or versions.load().default_kamailio for name in experiment.factor("kamailio")]
     for release in releases:
         if release not in known:

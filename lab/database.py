@@ -97,7 +97,7 @@ def _word(name: str) -> str:
 
 @contextmanager
 def connect(port: int, password: str, *, alive: Callable[[], bool], patience_seconds: float = 30) -> Iterator[Database]:
-    """Connect as soon as a query is answered; TestbedError when MySQL died or stays silent for too long."""
+    """Connect as soon as a query is answered; TestbedError when the server died or stays silent for too long."""
     connection = _wait(port, password, alive, time.monotonic() + patience_seconds)
     try:
         yield Database(connection)
@@ -121,9 +121,9 @@ def _wait(
             Database(connection).version()
         except mysql.connector.Error as error:
             if not alive():
-                raise TestbedError("MySQL died while starting") from error
+                raise TestbedError("the database died while starting") from error
             if time.monotonic() > deadline:
-                raise TestbedError(f"MySQL answers no query: {error}", remedy=SLOW_REMEDY) from error
+                raise TestbedError(f"the database answers no query: {error}", remedy=SLOW_REMEDY) from error
             time.sleep(0.05)  # between two questions, not instead of one
         else:
             return connection

@@ -43,7 +43,7 @@ class LegComparison:
     mde: float | None
     n_rounds: int
     p: float | None
-    p_holm: float | None  # over the engines that this leg compares; None for the A/A cell, which is none of them
+    p_holm: float | None  # over the cells that one baseline and leg compare; None for the A/A cell, which is none
     excludes_one: bool
 
 
@@ -82,7 +82,7 @@ def cpu_usec_per_call(slices: "pd.DataFrame") -> float | None:
 
 
 def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
-    """Every cell but the baselines, leg by leg; Holm's adjustment is over what one baseline and leg compare."""
+    """Every cell but the first baseline, leg by leg; Holm's adjustment is over what one baseline and leg compare."""
     means = _means(first, ["cell", "round"])
     others = {cell.name: cell.baseline for cell in plan.cells if cell.name != cell.baseline}
     found = {

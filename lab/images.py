@@ -10,7 +10,8 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class Recipe:
     arguments: dict[str, str] = field(default_factory=dict)
     needs: tuple["Recipe", ...] = ()
     source: Path | None = None  # a Kamailio source tree or tarball that the user named
+    engines: tuple[str, ...] = ()  # of Kamailio: those that are to be built
 
     @property
     def base(self) -> str:
@@ -61,6 +63,10 @@ class Built:
     source: str = ""  # of Kamailio: tarball, checksum, patches
     engines: tuple[str, ...] = ()  # that Kamailio has
     failed: dict[str, str] = field(default_factory=dict)  # engines that could not be built -> why
+
+    def lacks(self, engine: str) -> str:
+        """Why it has not this engine; nothing when it has."""
+        return "" if engine in self.engines else self.failed.get(engine, "its source has none")
 
 
 def base_tag(suite: str) -> str:
@@ -85,6 +91,7 @@ def kamailio(release: str) -> Recipe:
             **({"PATCHES": f"{patches.tarball} {patches.tarball_sha256} {patches.names}"} if patches else {}),
             **_modules(facts.engines),
         },
+        engines=tuple(facts.engines),
     )
 
 
@@ -99,12 +106,14 @@ def kamailio_from(source: Path, suite: str = "") -> Recipe:
     if suite not in known:
         raise BadInputError(f"--kamailio-suite {suite}: no such suite here", remedy=f"there are: {', '.join(known)}")
     own = "" if suite == known[0] else f"-{suite}"
+    engines = engines_of(source, suite)
     return Recipe(
         tag=f"{PROJECT}/kamailio:{GIVEN_PREFIX}{_content_hash(source)[:12]}{own}",
         folder="kamailio",
         suite=suite,
-        arguments={"SOURCE": "given", **_modules(engines_of(source, suite))},
+        arguments={"SOURCE": "given", **_modules(engines)},
         source=source,
+        engines=tuple(engines),
     )
 
 
@@ -188,13 +197,9 @@ class Workshop:
 
     def schema(self, built: Built) -> bytes:
         """Kamailio's SQL files, as a tar archive with one folder, `mysql`."""
-        with process.undisturbed():
-            container = self.client.containers.create(built.id, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
-            try:
-                stream, _ = container.get_archive("/usr/share/kamailio/mysql")
-                return b"".join(stream)
-            finally:
-                container.remove(v=True)
+        with self._opened(built.id) as container:
+            stream, _ = container.get_archive("/usr/share/kamailio/mysql")
+            return b"".join(stream)
 
     def current(self, recipe: Recipe) -> bool:
         """The image is there and made from what lies in the tree now."""
@@ -224,12 +229,8 @@ class Workshop:
     def built(self, recipe: Recipe) -> Built:
         """What the image says of itself: read from its files, without starting it."""
         image = self.client.images.get(recipe.tag)
-        with process.undisturbed():
-            container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
-            try:
-                facts = _archive(container, FACTS)
-            finally:
-                container.remove(v=True)
+        with self._opened(str(image.id)) as container:
+            facts = _archive(container, FACTS)
         return Built(
             tag=recipe.tag,
             id=str(image.id),
@@ -240,6 +241,16 @@ class Workshop:
             engines=tuple(facts.get("engines", "").split()),
             failed=_pairs(facts.get("failed", "")),
         )
+
+    @contextmanager
+    def _opened(self, image: str) -> Iterator[Container]:
+        """A container of an image, never started, to read its files."""
+        with process.undisturbed():
+            container = self.client.containers.create(image, labels={LABEL_PROJECT: PROJECT, "lab.run": "images"})
+            try:
+                yield container
+            finally:
+                container.remove(v=True)
 
     def recipe_hash(self, recipe: Recipe) -> str:
         """Hash of all that goes into an image; '' when its base is not there, so that it is never current."""
@@ -326,11 +337,8 @@ class Workshop:
                     remedy="on a machine that is not Debian's, LAB_DEBIAN_MIRROR names the mirror: see docs/setup.md",
                 )
             except SetupError as error:
-                gone = re.search(r"^(E: .*(?:Release|404|Failed to fetch).*)$", error.detail, re.MULTILINE)
-                if gone:
-                    message = (
-                        f"{base_tag(suite)}: not available: the mirror does not serve the suite {suite}: {gone[1]}"
-                    )
+                if gone := unavailable(suite):
+                    message = f"{base_tag(suite)}: not available: the mirror does not serve it: {gone}"
                     raise UnavailableError(message, detail=error.detail, remedy=error.remedy) from error
                 raise
             process.run(
@@ -340,6 +348,16 @@ class Workshop:
                 ],
                 what=f"importing base image {suite}",
             )
+
+
+def unavailable(suite: str) -> str:
+    """What the mirror says where it does not have a suite; nothing where it has."""
+    try:
+        process.run([str(FOLDER / "base" / "bootstrap"), "--check", suite], what=f"asking for suite {suite}")
+    except SetupError as error:
+        said = [line.removeprefix("E: ") for line in error.detail.splitlines() if line.startswith("E: ")]
+        return said[0] if said else str(error)
+    return ""
 
 
 def _archive(container: Container, path: str) -> dict[str, str]:

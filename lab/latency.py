@@ -32,9 +32,8 @@ LINE = re.compile(re.escape(DELIMITER).join(pattern.pattern for pattern in FIELD
 # The same line as the page of 2018 has it: its own log_prefix, and in colour. Escapes are writes of their own, so they
 # stand in front of a line or, where the C library cuts a line up, inside it. The former are nothing; the latter stay,
 # so that the line counts as torn. Seen on 5.4.4 and 6.0.1: docs/2018.md.
-_COLOURS = rb"(?:\x1b\[0;\d+;\d+m)+"
 _PAGE_LINE = re.compile(rb"( *\d+\(\d+\) [A-Z]*: )\{(\d+) +(\d+ +[^\s|]+) +([^\s|]+)\} (.*)", re.DOTALL)
-_LEADING = re.compile(_COLOURS)
+_LEADING = re.compile(rb"\A(?:\x1b\[0;\d+;\d+m)+")
 
 # What makes two lines repeats of each other. SIPp numbers the calls of a slice, and is told to end their Call-IDs by
 # that number (lab.load): so a flag in an array says that a call has sent this, for the first few methods and CSeqs.
@@ -105,7 +104,7 @@ def purposes(legs: tuple[LegRule, ...]) -> dict[tuple[str, int], int]:
 
 def plain(line: bytes) -> bytes:
     """A line of the page's log in the form of ours: no colour in front, its prefix between bars. Others stay."""
-    line = _LEADING.sub(b"", line, count=1) if line.startswith(b"\x1b") else line
+    line = _LEADING.sub(b"", line)
     found = _PAGE_LINE.fullmatch(line)
     return b"|".join(found.groups()) if found else line
 

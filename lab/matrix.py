@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lab import images, process, versions
-from lab.errors import SetupError
+from lab import images, versions
 from lab.images import Workshop
 
 
@@ -39,15 +38,15 @@ def places(workshop: Workshop) -> Iterator[Place]:
     for release, known in facts.kamailio.items():
         recipe = images.kamailio(release)
         built = workshop.built(recipe) if workshop.current(recipe) else None
-        gone = "" if built else unavailable(known.suite)
+        gone = "" if built else images.unavailable(known.suite)
         for engine in facts.engine:
             state, why = State.BUILT if built else State.AVAILABLE, ""
             if engine not in known.engines:
                 state = State.NONE
             elif gone:
                 state, why = State.UNAVAILABLE, gone
-            elif built and engine not in built.engines:
-                state, why = State.FAILED, built.failed.get(engine, "its source has none")
+            elif built and (lacks := built.lacks(engine)):
+                state, why = State.FAILED, lacks
             elif engine in known.broken:
                 state, why = State.BROKEN, known.broken[engine]
             limits = (
@@ -55,13 +54,3 @@ def places(workshop: Workshop) -> Iterator[Place]:
                 *([f"Kamailio ends with exit code {known.ends[engine]}"] if engine in known.ends else ()),
             )
             yield Place(release, known.suite, engine, state, why, known.variant, limits)
-
-
-def unavailable(suite: str) -> str:
-    """What the mirror says where it does not have a suite; nothing where it has."""
-    try:
-        process.run([str(images.FOLDER / "base" / "bootstrap"), "--check", suite], what=f"asking for suite {suite}")
-    except SetupError as error:
-        said = [line.removeprefix("E: ") for line in error.detail.splitlines() if line.startswith("E: ")]
-        return said[0] if said else str(error)
-    return ""

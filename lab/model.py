@@ -83,6 +83,8 @@ class Cell:
     database: str = "mysql"
     scenario: str = "register"
     baseline: str = ""  # name of the cell that it is compared with
+    known_broken: str = ""  # what images/versions.toml knows that it cannot do
+    known_end: int = 0  # exit code with which its Kamailio is known to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,8 @@ class Plan:
     scenarios: tuple[Scenario, ...]  # of the cells, and those that set them up
     limits: Limits
     inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
-    known_broken: dict[str, str] = field(default_factory=dict)  # cell -> what is known of it (images/versions.toml)
-    known_ends: dict[str, int] = field(default_factory=dict)  # cell -> exit code of its Kamailio, where not 0
     variants: dict[str, str] = field(default_factory=dict)  # release -> how its build differs from the release
-    left_out: tuple[str, ...] = ()  # combinations that a release does not have
+    left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
 
     def cell(self, name: str) -> Cell:
@@ -160,6 +160,11 @@ class Plan:
     def scenario_of(self, cell: str) -> Scenario:
         """What a cell's slices are made of."""
         return self.scenario(self.cell(cell).scenario)
+
+    @property
+    def through_tee(self) -> bool:
+        """Kamailio logs in colour and through a pipe."""
+        return self.specimen is not None and self.specimen.log == "tee"
 
     @property
     def releases(self) -> tuple[str, ...]:

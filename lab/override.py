@@ -1,6 +1,6 @@
 """The Compose override of a run: one Kamailio and one SIPp a cell, pinned, by image digest. Pure.
 
-It lies in the run's folder, so that anyone can raise that very testbed again:
+It lies in the run's folder, so that anyone can raise that very testbed again (of the default release: docs/results.md):
 docker compose -f compose.yaml -f results/<run>/evidence/testbed/override.yaml up
 """
 
@@ -75,13 +75,15 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration
     services: dict[str, Any] = {
         **{server: _database(server, layout, images) for server in plan.databases},
         "log-holder": {"image": images.sipp, "cpuset": layout.text(Role.SIPP), "profiles": _ReplaceList()},
-        # Nor do they wait for the database's health, which nothing checks here: `up` would end in an error.
+        # Nothing waits for the database's health, since nothing checks it here: `up` would end in an error.
         "kamailio": {"scale": 0, "depends_on": _after(plan.databases[0])},
         "sipp": {"scale": 0},
     }
     for cell in plan.cells:
-        services[kamailio_of(cell.name)] = _kamailio(cell, plan, layout, images.kamailio[cell.kamailio], folder)
-        services[kamailio_of(cell.name)]["environment"]["LAB_CONFIGURATION"] = configuration
+        services[kamailio_of(cell.name)] = {
+            **_kamailio(cell, layout, images.kamailio[cell.kamailio], folder),
+            "environment": _environment(cell, plan, configuration),
+        }
         services[sipp_of(cell.name)] = {
             "extends": {"file": BASE, "service": "sipp"},
             "image": images.sipp,
@@ -111,8 +113,7 @@ def _database(server: str, layout: Layout, images: Images) -> dict[str, Any]:
     }
 
 
-def _kamailio(cell: Cell, plan: Plan, layout: Layout, image: str, folder: str) -> dict[str, Any]:
-    tee = plan.specimen is not None and plan.specimen.log == "tee"
+def _kamailio(cell: Cell, layout: Layout, image: str, folder: str) -> dict[str, Any]:
     volumes = [_mount(f"{folder}/etc", "/etc/kamailio")]
     if cell.database != DEFAULT_SERVER:
         volumes.append({"type": "volume", "source": f"{cell.database}-socket", "target": "/run/mysqld"})
@@ -122,16 +123,21 @@ def _kamailio(cell: Cell, plan: Plan, layout: Layout, image: str, folder: str) -
         "cpuset": layout.text(Role.KAMAILIO),
         "healthcheck": {"disable": True},
         "depends_on": _after(cell.database),
-        "environment": {
-            "LAB_ENGINE": cell.engine,
-            "LAB_CHILDREN": str(plan.children),
-            # A database of its own in a run; the template when somebody raises this testbed by hand.
-            "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
-            "LAB_ROUTING": routing_folder(cell.routing),
-            "LAB_LOG": log_of(cell.name),
-            **({"LAB_TEE": "1"} if tee else {}),
-        },
         "volumes": volumes,
+    }
+
+
+def _environment(cell: Cell, plan: Plan, configuration: str) -> dict[str, str]:
+    return {
+        "LAB_ENGINE": cell.engine,
+        "LAB_CHILDREN": str(plan.children),
+        # A database of its own in a run; when somebody raises this testbed by hand the one that the image has, with the
+        # tables of the default release.
+        "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
+        "LAB_CONFIGURATION": configuration,
+        "LAB_ROUTING": routing_folder(cell.routing),
+        "LAB_LOG": log_of(cell.name),
+        **({"LAB_TEE": "1"} if plan.through_tee else {}),
     }
 
 

@@ -51,7 +51,7 @@ def make(
             problem = f"no engine {engine!r} on Kamailio {', '.join(releases)}"
             known = dict.fromkeys(name for release in releases.values() for name in release.engines)
             raise experiment.fault("engines", problem, f"there are: {', '.join(known)}")
-    cells = _with_baselines(experiment, cells)
+    cells = [_with_what_is_known(cell, releases[cell.kamailio]) for cell in _with_baselines(experiment, cells)]
     first = next(cell for cell in cells if cell.name == cell.baseline)
     cells.append(replace(first, name=first.name + AA_SUFFIX))
     _check_names(experiment, [cell.name for cell in cells])
@@ -63,18 +63,12 @@ def make(
         cells=tuple(cells),
         aa_cell=cells[-1].name,
         rounds=tuple(_round(number, cells, experiment, calls, order) for number in range(1, keys.rounds + 1)),
-        repeats=keys.repeats,
+        repeats=0 if experiment.specimen else keys.repeats,
         children=children,
         subscribers=keys.subscribers,
         scenarios=tuple(scenarios.values()),
         limits=experiment.limits,
         inputs=dict(inputs),
-        known_broken={cell.name: why for cell in cells if (why := _broken(cell, releases[cell.kamailio]))},
-        known_ends={
-            cell.name: releases[cell.kamailio].ends[cell.engine]
-            for cell in cells
-            if cell.engine in releases[cell.kamailio].ends
-        },
         variants={name: release.variant for name, release in releases.items() if release.variant},
         left_out=tuple(
             f"{cell.name}: Kamailio {cell.kamailio} has no engine {cell.engine}"
@@ -84,8 +78,7 @@ def make(
         specimen=experiment.specimen,
     )
     _check_log(experiment, draft)
-    digest = hashlib.sha256(json.dumps(asdict(draft), sort_keys=True).encode()).hexdigest()
-    return replace(draft, hash=digest)
+    return _hashed(draft)
 
 
 def again(plan: SlicePlan, position: int) -> SlicePlan:
@@ -98,6 +91,8 @@ def without(plan: Plan, missing: Mapping[str, str]) -> Plan:
 
     What is compared with a cell that is missing goes with it; nothing may be left of the plan.
     """
+    if not missing:
+        return plan
     gone = dict(missing)
     for _ in plan.cells:  # what is compared with one of these may come before it
         for cell in plan.cells:
@@ -109,13 +104,13 @@ def without(plan: Plan, missing: Mapping[str, str]) -> Plan:
     def rest(planned: RoundPlan) -> RoundPlan:
         return replace(planned, slices=tuple(piece for piece in planned.slices if piece.cell not in gone))
 
-    return replace(
-        plan,
-        cells=tuple(cell for cell in plan.cells if cell.name not in gone),
-        rounds=tuple(map(rest, plan.rounds)),
-        known_broken={name: known for name, known in plan.known_broken.items() if name not in gone},
-        known_ends={name: known for name, known in plan.known_ends.items() if name not in gone},
-        left_out=(*plan.left_out, *(f"{name}: {reason}" for name, reason in gone.items())),
+    return _hashed(
+        replace(
+            plan,
+            cells=tuple(cell for cell in plan.cells if cell.name not in gone),
+            rounds=tuple(map(rest, plan.rounds)),
+            left_out=(*plan.left_out, *(f"{name}: {reason}" for name, reason in gone.items())),
+        )
     )
 
 
@@ -127,7 +122,13 @@ def log_bytes(plan: Plan) -> int:
         for scenario in [plan.scenario(cell.scenario)]
     }
     written = sum(piece.calls * logged[piece.cell] for planned in plan.rounds for piece in planned.slices)
-    return written if plan.specimen else written * (1 + plan.repeats)
+    return written * (1 + plan.repeats)
+
+
+def _hashed(plan: Plan) -> Plan:
+    """With the hash of all that it says."""
+    whole = asdict(replace(plan, hash=""))
+    return replace(plan, hash=hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest())
 
 
 def _check_log(experiment: Experiment, plan: Plan) -> None:
@@ -146,14 +147,21 @@ def _cells(
     for chosen in itertools.product(*values.values()):
         factors = dict(zip(values, chosen, strict=True))
         shown = [Path(factors[name]).name for name, all_ in values.items() if len(all_) > 1]
-        scenario = scenarios[factors["scenario"]].name
         for engine in experiment.keys.engines:
-            yield Cell("-".join((engine, *shown)), engine, **{**factors, "scenario": scenario})
+            yield Cell(
+                name="-".join((engine, *shown)),
+                engine=engine,
+                kamailio=factors["kamailio"],
+                routing=factors["routing"],
+                database=factors["database"],
+                scenario=scenarios[factors["scenario"]].name,
+            )
 
 
-def _broken(cell: Cell, release: Release) -> str:
-    """What is known of an engine on a release: with any routing, or with this one ("upstream/ruby")."""
-    return release.broken.get(cell.engine) or release.broken.get(f"{cell.routing}/{cell.engine}", "")
+def _with_what_is_known(cell: Cell, release: Release) -> Cell:
+    """Of its engine on its release: what it cannot do, with any routing or with this one ("upstream/ruby"); its end."""
+    broken = release.broken.get(cell.engine) or release.broken.get(f"{cell.routing}/{cell.engine}", "")
+    return replace(cell, known_broken=broken, known_end=release.ends.get(cell.engine, 0))
 
 
 def _with_baselines(experiment: Experiment, cells: Sequence[Cell]) -> list[Cell]:

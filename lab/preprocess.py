@@ -14,11 +14,15 @@ _INCLUDE = re.compile(r'^\s*(?:include_file|import_file|#!include_file)\s+"?([^"
 
 
 def evaluate(files: Mapping[str, str], main: str, arguments: list[str]) -> str:
-    """The lines of `main` that count, those of the files that it includes in their place; quoted defines replaced."""
+    """The lines of `main` that count, with those of the files that it includes in their place."""
     defines = {value.partition("=")[0] for value in _values(arguments, "-A")}
-    substitutions = (re.fullmatch(r"--substdefs?=(.)(.*?)\1(.*?)\1\w*", argument) for argument in arguments)
-    substituted = {found[2]: found[3] for found in substitutions if found}
-    return "\n".join(_lines(files, main, defines, substituted))
+    return "\n".join(_lines(files, main, defines, substitutions(arguments)))
+
+
+def substitutions(arguments: list[str]) -> dict[str, str]:
+    """What stands for a name, by --substdefs=|NAME|value|."""
+    found = (re.fullmatch(r"--substdefs?=(.)(.*?)\1(.*?)\1\w*", argument) for argument in arguments)
+    return {each[2]: each[3] for each in found if each}
 
 
 def _values(arguments: list[str], option: str) -> Iterator[str]:
@@ -33,7 +37,7 @@ def _lines(files: Mapping[str, str], name: str, defines: set[str], substituted: 
     if name not in files:
         raise TestbedError(f"the configuration includes {name}, which the engine proof has not got")
     open_: list[bool] = []  # of each #!ifdef around a line, whether its lines count
-    for line in files.get(name, "").splitlines():
+    for line in files[name].splitlines():
         found = _DIRECTIVE.match(line)
         if found:
             _obey(found[1], found[2], open_, defines)

@@ -34,7 +34,7 @@ echo '== end'
 
 
 @dataclass(frozen=True, slots=True)
-class Kemi:
+class _Kemi:
     """How Kamailio calls an engine (cfgengine), and the module that brings it."""
 
     word: str
@@ -44,15 +44,16 @@ class Kemi:
 
 # What names the engine's script, in any of the modules.
 _SCRIPT_PARAMETERS = "load|script_name"
+# LuaJIT before Lua, which its module would pass for.
 _KEMI = {
-    "luajit": Kemi("lua", "app_lua", "/luajit/"),
-    "lua": Kemi("lua", "app_lua"),
-    "python": Kemi("python", "app_python"),
-    "python3": Kemi("python", "app_python3"),
-    "python3s": Kemi("python", "app_python3s"),
-    "jsdt": Kemi("jsdt", "app_jsdt"),
-    "ruby": Kemi("ruby", "app_ruby"),
-    "sqlang": Kemi("sqlang", "app_sqlang"),
+    "luajit": _Kemi("lua", "app_lua", "/luajit/"),
+    "lua": _Kemi("lua", "app_lua"),
+    "python": _Kemi("python", "app_python"),
+    "python3": _Kemi("python", "app_python3"),
+    "python3s": _Kemi("python", "app_python3s"),
+    "jsdt": _Kemi("jsdt", "app_jsdt"),
+    "ruby": _Kemi("ruby", "app_ruby"),
+    "sqlang": _Kemi("sqlang", "app_sqlang"),
 }
 
 
@@ -76,7 +77,7 @@ def parse(text: str) -> Word:
     configuration = re.sub(r"#.*", "", configuration)
     if "loadmodule" not in configuration:
         raise TestbedError("Kamailio does not print its configuration", detail=text[-2000:])
-    engine, script = _engine(configuration, set(parts["modules"].split()), parts["arguments"])
+    engine, script = _engine(configuration, set(parts["modules"].split()), parts["arguments"].splitlines())
     processes = parse_processes(parts["processes"])
     allowed = re.findall(r"^/proc/(\d+)/status:Cpus_allowed_list:\s*(\S+)$", parts["allowed"], re.MULTILINE)
     return Word(
@@ -94,7 +95,7 @@ def _evaluated(files: str, arguments: list[str]) -> str:
     return preprocess.evaluate(dict(zip(pieces[::2], pieces[1::2], strict=True)), main, arguments)
 
 
-def _engine(configuration: str, modules: set[str], arguments: str) -> tuple[str, str]:
+def _engine(configuration: str, modules: set[str], arguments: list[str]) -> tuple[str, str]:
     """The engine that Kamailio has chosen, and the script that its module was given."""
     named = re.findall(r'^\s*cfgengine\s*=?\s*"?(\w+)"?', configuration, re.MULTILINE)
     word = named[-1] if named else NATIVE  # of several assignments the last one counts
@@ -108,10 +109,7 @@ def _engine(configuration: str, modules: set[str], arguments: str) -> tuple[str,
     return word, ""
 
 
-def _resolve(value: str, arguments: str) -> str:
-    """A name by what the command line says of it (--substdefs=|NAME|value|); otherwise a quoted string as it is."""
+def _resolve(value: str, arguments: list[str]) -> str:
+    """A name by what the command line says of it; otherwise a quoted string that is a path."""
     name = value.strip('"')
-    found = re.search(rf"\|{re.escape(name)}\|([^|]*)\|", arguments)
-    if found:
-        return found[1]
-    return name if "/" in name else ""
+    return preprocess.substitutions(arguments).get(name, name if "/" in name else "")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lab import stats, store, versions
+from lab import figures, stats, store, versions
 from lab.errors import BadInputError
 from lab.frames import Frames, load
 from lab.frames.columns import REASONS
@@ -22,8 +22,8 @@ from lab.stats import Comparison
 
 TABLE = versions.ROOT / "results" / "published-2018" / "published-5.2.0.csv"
 EXPERIMENT = "published-2018"
-COLUMNS = ("round", "slice", "cell", "method", "cseq", "leg", "retransmission", "usec")
-AS_RUN, CORRECTED = "as-run", "corrected"
+COLUMNS = ("slice", "cell", "method", "leg", "retransmission", "usec")
+PAGE, AS_PRINTED, AS_RUN, CORRECTED = "published", "as-printed", "as-run", "corrected"
 AUTHENTICATED = "authenticated"
 MARGIN = 1.1  # "more or less the same": what the page's own runs can resolve
 SATURATED = 0.5
@@ -35,7 +35,7 @@ class Run:
     """One run as the page counts it: every latency line of a log in one heap; of ours, what else was seen."""
 
     engine: str
-    form: str  # "published", or the scenario of ours
+    form: str  # PAGE, or the scenario of ours
     number: int
     figures: Pooled
     calls: int = 0
@@ -100,14 +100,15 @@ def read(folder: Path) -> Published:
         problem = f"{folder}: a run of {plan.experiment!r}, not of {EXPERIMENT!r}"
         raise BadInputError(problem, remedy=f"lab run experiments/{EXPERIMENT}.toml, or: just published")
     frames = load(folder, COLUMNS)
-    runs = tuple(_page()) + tuple(_ours(plan, frames))
+    runs = (*_page(), *_ours(plan, frames))
+    ratios = tuple(_ratios(runs))
     return Published(
         run=folder.name,
         kamailio=", ".join(plan.releases),
         offered_per_s=plan.rounds[0].slices[0].rate_per_s,
         runs=runs,
-        ratios=tuple(_ratios(runs)),
-        claims=tuple(claims(runs)),
+        ratios=ratios,
+        claims=tuple(claims(runs, ratios)),
         legs=_legs(plan, frames.messages),
     )
 
@@ -116,8 +117,8 @@ def _page() -> Iterator[Run]:
     with TABLE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             cnt, total, low, high = (int(row[name]) for name in ("cnt", "sum_usec", "min_usec", "max_usec"))
-            figures = Pooled(cnt, total, low, high, float(row["avg_usec"]))
-            yield Run(row["engine"], "published", int(row["run"]), figures, calls=20_000)
+            counted = Pooled(cnt, total, low, high, float(row["avg_usec"]))
+            yield Run(row["engine"], PAGE, int(row["run"]), counted, calls=20_000)
 
 
 def _ours(plan: Plan, frames: Frames) -> Iterator[Run]:
@@ -135,7 +136,7 @@ def _run(cell: Cell, row: Mapping[Hashable, Any], lines: pd.DataFrame) -> Run:
     calls = int(row["calls"])
     names = (str(name) for name in row if str(name).startswith("replies_"))
     replies = {name.removeprefix("replies_"): whole(name) for name in names}
-    first = lines[~lines["retransmission"].astype(bool)]
+    first = figures.first_transmissions(lines)
     ran, waited = whole("workers_on_cpu_usec"), whole("workers_run_delay_usec")
     return Run(
         engine=cell.engine,
@@ -145,7 +146,7 @@ def _run(cell: Cell, row: Mapping[Hashable, Any], lines: pd.DataFrame) -> Run:
         calls=calls,
         rate_per_s=float(row["sipp_rate_per_s"]),
         successful=whole("sipp_successful"),
-        retransmissions=int(lines["retransmission"].sum()),
+        retransmissions=whole("retransmissions"),
         authenticated=whole("registrations_accepted"),
         methods={str(name): int(count) / calls for name, count in first["method"].value_counts().items() if count},
         replies={code: count / calls for code, count in replies.items() if count},
@@ -159,13 +160,14 @@ def _run(cell: Cell, row: Mapping[Hashable, Any], lines: pd.DataFrame) -> Run:
 
 
 def _legs(plan: Plan, messages: pd.DataFrame) -> dict[str, dict[str, float]]:
-    first = messages[~messages["retransmission"].astype(bool)]
-    means: dict[str, dict[str, float]] = {}
-    for cell in plan.cells:
-        if cell.scenario == CORRECTED and cell.name != plan.aa_cell:
-            own = first[first["cell"] == cell.name].groupby("leg", observed=True)["usec"].mean()
-            means[cell.engine] = {leg: float(own[leg]) for leg in plan.scenario(CORRECTED).leg_names if leg in own}
-    return means
+    first = figures.first_transmissions(messages)
+    names = plan.scenario(CORRECTED).leg_names
+    cells = [cell for cell in plan.cells if cell.scenario == CORRECTED and cell.name != plan.aa_cell]
+    legs = {cell.engine: figures.legs(first[first["cell"] == cell.name], names) for cell in cells}
+    return {
+        engine: {name: leg.mean_usec for name, leg in own.items() if leg.mean_usec is not None}
+        for engine, own in legs.items()
+    }
 
 
 def _ratios(runs: Sequence[Run]) -> Iterator[Ratio]:
@@ -175,50 +177,57 @@ def _ratios(runs: Sequence[Run]) -> Iterator[Ratio]:
         for run in runs:
             if run.form == form:
                 averages.setdefault(run.engine, {})[run.number] = run.figures.avg
-        for engine, own in averages.items():
-            if engine != NATIVE and NATIVE in averages:
-                native = averages[NATIVE]
-                paired = stats.compare(stats.log_ratios(own, native))
-                free = stats.ratio_of_means(list(own.values()), list(native.values()))
-                yield Ratio(engine, form, free if form == "published" else paired)
+        native = averages.pop(NATIVE, {})
+        for engine, own in averages.items() if native else ():
+            if form == PAGE:
+                found = stats.ratio_of_means(list(own.values()), list(native.values()))
+            else:
+                found = stats.compare(stats.log_ratios(own, native))
+            yield Ratio(engine, form, found)
 
 
-def claims(runs: Sequence[Run]) -> Iterator[Claim]:
+def claims(runs: Sequence[Run], ratios: Sequence[Ratio]) -> Iterator[Claim]:
     """What the page says, held against these runs."""
     ours = {form: [each for each in runs if each.form == form] for form in (AS_RUN, CORRECTED)}
     for form, some in ours.items():
         if some:
             yield _authenticated(form, some)
-            yield _extreme(form, some, "minimum", "challenge", [each.shortest for each in some])
-            yield _extreme(form, some, "maximum", AUTHENTICATED, [each.longest for each in some])
+            yield _extreme(form, "minimum", "challenge", [each.shortest for each in some])
+            yield _extreme(form, "maximum", AUTHENTICATED, [each.longest for each in some])
     if ours[AS_RUN]:
         yield _excess(ours[AS_RUN])
-    yield from _same_time(runs)
+    yield from _same_time(runs, ratios)
 
 
 def _verdict(true: int, of: int) -> str:
-    """Of a claim that each run bears out or not."""
-    return HOLDS if true == of else FAILS if not true else f"in {true} of {of} runs"
+    """A claim holds if every run bears it out."""
+    return HOLDS if true == of else FAILS
 
 
 def _authenticated(form: str, runs: Sequence[Run]) -> Claim:
     says = f"each registration is challenged, and resent with the authorization header ({form})"
-    accepted = [each.authenticated for each in runs]
-    if None in accepted:
+    if any(each.authenticated is None for each in runs):
         return Claim(says, UNKNOWN, "Kamailio's counter was not read")
-    all_ = sum(1 for each in runs if each.authenticated == each.calls)
-    total = sum(each.authenticated or 0 for each in runs)
-    verdict = FAILS if not total else _verdict(all_, len(runs))
-    return Claim(says, verdict, f"{total} of {sum(each.calls for each in runs)} registrations authenticated")
+    whole = sum(each.authenticated == each.calls for each in runs)
+    return Claim(says, _verdict(whole, len(runs)), f"{authenticated(runs)} registrations authenticated")
 
 
-def _extreme(form: str, runs: Sequence[Run], what: str, leg: str, legs: Sequence[tuple[str, ...]]) -> Claim:
-    seen = sorted({name for each in legs for name in each})
+def authenticated(runs: Sequence[Run]) -> str:
+    """How many registrations of how many."""
+    if any(run.authenticated is None for run in runs):
+        return "not read"
+    return f"{sum(run.authenticated or 0 for run in runs)} of {sum(run.calls for run in runs)}"
+
+
+def _extreme(form: str, what: str, leg: str, legs: Sequence[tuple[str, ...]]) -> Claim:
+    true = sum(leg in each for each in legs)
     request = "first REGISTER, challenged" if leg == "challenge" else "authenticated REGISTER"
+    absent = "; there is no authenticated request" if leg == AUTHENTICATED and form != CORRECTED else ""
+    seen = ", ".join(sorted({name for each in legs for name in each}))
     return Claim(
         f"the {what} is the {request} ({form})",
-        _verdict(sum(leg in each for each in legs), len(runs)),
-        f"it is one of: {', '.join(seen)}" + ("" if leg in seen or form == CORRECTED else "; there is no such request"),
+        _verdict(true, len(legs)),
+        f"so it is in {true} of {len(legs)} runs; what it is at all: {seen}{absent}",
     )
 
 
@@ -229,21 +238,22 @@ def _excess(runs: Sequence[Run]) -> Claim:
     return Claim(
         f"a count above 60000 comes from retransmissions ({AS_RUN})",
         _verdict(explained, len(above)) if above else UNKNOWN,
-        f"{low} to {high} requests for {runs[0].calls} calls, in {len(above)} of {len(runs)} runs above three a call; "
+        f"{low} to {high} requests for {runs[0].calls} calls, in {len(above)} of {len(runs)} runs above three a call, "
+        f"which retransmissions explain in {explained}; "
         f"{sum(each.retransmissions or 0 for each in runs)} retransmissions in all. But three a call is what this "
         "traffic sends, and a registration takes two",
     )
 
 
-def _same_time(runs: Sequence[Run]) -> Iterator[Claim]:
-    for ratio in _ratios(runs):
-        if ratio.engine == "lua" and ratio.form != "as-printed":
+def _same_time(runs: Sequence[Run], ratios: Sequence[Ratio]) -> Iterator[Claim]:
+    for ratio in ratios:
+        if ratio.engine == "lua" and ratio.form != AS_PRINTED:
             pair = [each for each in runs if each.form == ratio.form and each.engine in {NATIVE, "lua"}]
             queued = any(each.saturated for each in pair)
             yield Claim(
                 f"native and Lua take more or less the same time ({ratio.form})",
                 UNKNOWN if queued else _within(ratio.found),
-                f"Lua takes {_times(ratio.found)} native's time, over all requests"
+                f"Lua's time against native's, over all requests: {interval(ratio.found)}"
                 + ("; but the machine was the limit, and these are times in its queues" if queued else ""),
             )
 
@@ -258,12 +268,12 @@ def _within(found: Comparison) -> str:
     return FAILS if low > MARGIN or high < 1 / MARGIN else UNKNOWN
 
 
-def _times(found: Comparison) -> str:
+def interval(found: Comparison) -> str:
+    """A ratio with its interval, as far as there is one."""
     if found.ratio is None:
-        return "an unknown part of"
-    if found.ci_low is None or found.ci_high is None:
-        return f"{found.ratio:.3f} times (no interval)"
-    return f"{found.ratio:.3f} times ({found.ci_low:.3f} to {found.ci_high:.3f})"
+        return "-"
+    bounds = f" ({found.ci_low:.3f} to {found.ci_high:.3f})" if found.ci_low is not None else ""
+    return f"{found.ratio:.3f}{bounds}"
 
 
 def spread(runs: Sequence[Run]) -> tuple[float, float | None]:

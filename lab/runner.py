@@ -1,8 +1,9 @@
 """Runs one experiment, from plan to sealed evidence.
 
 1. Claim the CPUs.  2. Make the images.  3. Make the folder: status `started`.  4. Write plan, machine, images and
-testbed.  5. Start MySQL.  6. Per round: fresh databases and cells, engine proof, slices in the planned order (an
-invalid one again, up to the plan's cap), bindings.  7. Seal, whatever happened: what was measured stays.
+testbed.  5. Start the database servers, with the schema of each release.  6. Per round: fresh databases and cells,
+engine proof, slices in the planned order (an invalid one again, up to the plan's cap), bindings.  7. Seal, whatever
+happened: what was measured stays.
 
 Nothing here knows how slices are judged or shown: judge and reporter are arguments.
 """
@@ -26,8 +27,9 @@ from lab.model import Plan, Role
 from lab.session import Judges, Reporter, Session
 from lab.testbed import Testbed
 
-PROBE = images.FOLDER / "sipp" / "scenarios" / "probe.xml"
-COMMON = images.FOLDER / "kamailio" / "etc" / "kamailio.cfg"
+CONFIGURATION = images.FOLDER / "kamailio" / "etc"
+SCENARIOS = images.FOLDER / "sipp" / "scenarios"
+PROBE = SCENARIOS / "probe.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,8 @@ class Images:
             built = self.kamailio.get(cell.kamailio)
             if not built or cell.database not in self.database:
                 missing[cell.name] = self.unavailable[cell.database if built else cell.kamailio]
-            elif cell.engine not in built.engines:
-                why = built.failed.get(cell.engine, "its source has none")
-                missing[cell.name] = f"{built.tag} has no engine {cell.engine}: {why}"
+            elif lacks := built.lacks(cell.engine):
+                missing[cell.name] = f"{built.tag} has no engine {cell.engine}: {lacks}"
         return missing
 
 
@@ -138,7 +139,7 @@ def _prepare(
     configuration = bed_folder / "etc"  # becomes /etc/kamailio
     configuration.mkdir(parents=True)
     # A configuration may include ours.
-    for source in (COMMON, specification.configuration):
+    for source in (CONFIGURATION / "kamailio.cfg", specification.configuration):
         shutil.copyfile(source, configuration / source.name)
     for routing, scripts in specification.routings.items():
         store.copy_readable(scripts, configuration / override.routing_folder(routing))

@@ -12,8 +12,9 @@ from pathlib import Path
 from lab.errors import TestbedError
 from lab.model import CpuClock
 
-WORKER = "udp receiver"
+RECEIVED = "core.rcv_requests"
 CONTACTS = "usrloc.location_contacts"
+_WORKER = "udp receiver"
 _CGROUPS = Path("/sys/fs/cgroup")
 # What tm's RPC calls the counters that tmx has under these names.
 _TM = {
@@ -68,7 +69,7 @@ def parse(text: str) -> Inside:
     return Inside(
         statistics=counters,
         processes=processes,
-        workers={pid: clocks[pid] for pid, name in processes.items() if WORKER in name and pid in clocks},
+        workers={pid: clocks[pid] for pid, name in processes.items() if _WORKER in name and pid in clocks},
         udp_rcvbuf_errors=_rcvbuf_errors(parts["snmp"]),
         socket_drops=sum(int(line.split()[-1]) for line in parts["sockets"].splitlines()[1:]),
     )

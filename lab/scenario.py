@@ -34,8 +34,8 @@ class Keys:
     legs: Annotated[dict[Name, LegKeys], Field(min_length=1)]
     counters: dict[str, Count] = Field(default_factory=dict)
     whole: Name = "registration"
-    traffic: File | None = None
-    setup: Name | None = None
+    traffic: File = ""
+    setup: Name = ""
     bindings: Annotated[bool, Field(strict=True)] = True
     log_bytes: Count = 0
 
@@ -61,9 +61,9 @@ def read(path: Path) -> Scenario:
         name=path.stem,
         legs=rules,
         whole=keys.whole,
-        counters=dict(keys.counters),
-        traffic=keys.traffic or "",
-        setup=keys.setup or "",
+        counters=keys.counters,
+        traffic=keys.traffic,
+        setup=keys.setup,
         bindings=keys.bindings,
         log_bytes=keys.log_bytes,
     )

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import latency, load, override, store, validity
+from lab import latency, load, override, sampling, store
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
 from lab.model import Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
-from lab.starts import PATIENCE, Starts
+from lab.starts import Starts
 from lab.station import Holder, Station
 from lab.testbed import Testbed
 
@@ -68,8 +68,6 @@ class Session:
             try:
                 fresh = Starts(self.plan, self.layout, self.run, self.bed, self.holder, self.judges.start)
                 starts = fresh.prove(planned.number, stations, begun)
-                if self.plan.specimen:  # its configuration may have what ours leaves out
-                    fresh.settle(stations)
                 for start in starts.values():
                     for reason in start.reasons:
                         self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
@@ -94,7 +92,7 @@ class Session:
         while queue:
             piece = queue.popleft()
             record = self._slice(piece, stations[piece.cell])
-            if record.reasons and piece.attempt <= self.plan.repeats and not self.plan.specimen:
+            if record.reasons and piece.attempt <= self.plan.repeats:
                 position += 1
                 repeat = planning.again(piece, position)
                 # A warm-up only warms what comes after it.
@@ -109,10 +107,10 @@ class Session:
         fired = station.fire(self.plan, piece)
         after = station.sample_after(database, cpus)
         with self.run.part("slices", piece.id) as folder:
-            size = station.fetch_slice(piece, folder)
-            if self.plan.specimen and self.plan.specimen.log == "tee":
-                lines = [edge.statistics.get(validity.RECEIVED, 0) for edge in (before, after)]
-                size = self._through_tee(station, piece, folder, lines[1] - lines[0])
+            received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in (before, after)]
+            size = station.fetch(folder, received[1] - received[0], load.files(piece))
+            if station.through_tee:
+                _in_our_form(folder)
             with (folder / load.LOG_NAME).open("rb") as log:
                 tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
             record = SliceRecord(
@@ -132,27 +130,14 @@ class Session:
         self.holder.remove([*(f"{override.VOLUME}/{name}" for name in load.files(piece)), load.MESSAGES])
         return record
 
-    def _through_tee(self, station: Station, piece: SlicePlan, folder: Path, requests: int) -> int:
-        """The slice's log once tee has written all of it; kept as it was, and in the lab's own form beside."""
-        log, raw = folder / load.LOG_NAME, folder / load.RAW_LOG_NAME
-        size = log.stat().st_size
-        for _ in range(PATIENCE):
-            with log.open("rb") as lines:
-                if sum(latency.MARKER.encode() in line for line in lines) >= requests:
-                    break
-            size = station.fetch_slice(piece, folder)
-        with log.open("rb") as lines, gzip.open(raw, "wb", compresslevel=1) as kept:
-            shutil.copyfileobj(lines, kept)
-        with gzip.open(raw, "rb") as lines, log.open("wb") as ours:
-            ours.writelines(latency.plain(line) for line in lines)
-        return size
-
     def _bound(self, cell: str, calls: int) -> int | None:
         """How many subscribers have a binding after so many calls; unknown of a specimen."""
         scenario = self.plan.scenario_of(cell)
         if self.plan.specimen:
             return None
-        return (self.plan.subscribers if scenario.setup else min(calls, self.plan.subscribers)) * scenario.bindings
+        if not scenario.bindings:
+            return 0
+        return self.plan.subscribers if scenario.setup else min(calls, self.plan.subscribers)
 
     def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
         """Kamailio writes its bindings back when it ends in order: one for each subscriber that registered.
@@ -160,7 +145,11 @@ class Session:
         (`ul.flush` by RPC writes nothing in this database mode, and says that all is well: decision 0012.)
         """
         # Whose end is known to fail does not get as far as writing them: these are counted in its memory.
-        in_memory = {name: stations[name].contacts() for name in self.plan.known_ends if not starts[name].reasons}
+        in_memory = {
+            name: station.contacts()
+            for name, station in stations.items()
+            if station.cell.known_end and not starts[name].reasons
+        }
         with ThreadPoolExecutor(len(stations)) as pool:
             codes = dict(zip(stations, pool.map(Station.stop, stations.values()), strict=True))
         calls = dict.fromkeys(starts, 0)
@@ -176,7 +165,7 @@ class Session:
             counted = replace(
                 start,
                 exit_code=codes[name],
-                exit_code_known=self.plan.known_ends.get(name, 0),
+                exit_code_known=station.cell.known_end,
                 bindings=(
                     in_memory[name]
                     if name in in_memory
@@ -188,3 +177,12 @@ class Session:
             for reason in counted.reasons:
                 self.reporter.note(f"round {planned.number}, {name}: {reason}")
             store.dump(counted, folder / "start.json")
+
+
+def _in_our_form(folder: Path) -> None:
+    """A log as the page of 2018 has it, kept as it was and, in its place, as the lab reads it."""
+    log, raw = folder / load.LOG_NAME, folder / load.RAW_LOG_NAME
+    with log.open("rb") as lines, gzip.open(raw, "wb", compresslevel=1) as kept:
+        shutil.copyfileobj(lines, kept)
+    with gzip.open(raw, "rb") as lines, log.open("wb") as ours:
+        ours.writelines(latency.plain(line) for line in lines)

@@ -2,21 +2,17 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from lab import latency, load, override, proof, store
+from lab import load, override, proof, store
 from lab.cores import Layout, format_list
 from lab.errors import TestbedError
 from lab.execution import ask
 from lab.model import Plan, Role, StartRecord
 from lab.station import Holder, Station
 from lab.testbed import Testbed
-
-PATIENCE = 20  # looks at a log, 0.1 s each
-SETTLE_LOOKS = 30  # at all logs, 1 s each
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +25,6 @@ class Starts:
     bed: Testbed
     holder: Holder
     judge: Callable[[StartRecord], tuple[str, ...]]
-
-    def settle(self, stations: Mapping[str, Station]) -> None:
-        """Wait until nobody logs any more: a module that looks for what is not there takes CPU time for seconds."""
-        logged: list[int] = []
-        for _ in range(SETTLE_LOOKS):
-            before, logged = logged, [len(self.holder.read(override.log_of(name))) for name in stations]
-            if logged == before:
-                break
-            time.sleep(1)  # between two looks
-        for name, station in stations.items():
-            station.log_offset = logged[list(stations).index(name)]
 
     def prove(self, number: int, stations: dict[str, Station], begun: float) -> dict[str, StartRecord]:
         """The engine proof of every cell, outside of any timed slice."""
@@ -85,7 +70,9 @@ class Starts:
             (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
             (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
             store.write_atomically(folder / "inspect.json", station.inspect())
-            self._first_log(station, folder, 0 if start.reasons else self._rehearsed(cell.name))
+            if self.plan.specimen:  # its configuration may have what ours leaves out
+                station.settle()
+            station.log_offset = station.fetch(folder, 0 if start.reasons else self._rehearsed(cell.name))
             start = replace(start, start_seconds=time.monotonic() - begun)
             store.dump(start, folder / "start.json")
         return start
@@ -109,13 +96,3 @@ class Starts:
         scenario = self.plan.scenario_of(cell)
         setup = len(self.plan.scenario(scenario.setup).legs) * self.plan.subscribers if scenario.setup else 0
         return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))
-
-    def _first_log(self, station: Station, folder: Path, requests: int) -> None:
-        """The log before the first slice, with the lines of so many requests: each comes after its reply has left."""
-        log = override.log_of(station.cell.name)
-        size = 0
-        for _ in range(PATIENCE):
-            size = self.holder.fetch(log, 0, [], folder)
-            if (folder / load.LOG_NAME).read_bytes().count(latency.MARKER.encode()) >= requests:
-                break
-        station.log_offset = size

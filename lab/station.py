@@ -4,7 +4,8 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 READY_SECONDS = 15
+PATIENCE = 20  # looks at a log, each as long as a fetch takes
+SETTLE_LOOKS = 30  # at a log's size, a second apart
 STOP_SECONDS = 10
 # Asks until there is an answer; the pause is between two questions.
 _READY = ["timeout", str(READY_SECONDS), "sh", "-c", "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"]
@@ -50,6 +53,10 @@ class Holder:
     def remove(self, paths: Iterable[str]) -> None:
         """Files that have been fetched: the volume is in memory, and lives as long as the run."""
         ask(self._container, ["rm", "-f", *paths])
+
+    def size(self, path: str) -> int:
+        """Of a file, in bytes; 0 when there is none."""
+        return int(ask(self._container, ["stat", "-c", "%s", path]).text or 0)
 
     def read(self, path: str, offset: int = 0) -> bytes:
         """A file from an offset on; empty when there is none."""
@@ -144,7 +151,7 @@ class Station:
     def rehearse(self, scenario: Scenario, calls: int, rate_per_s: int) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
         log_file = override.log_of(self.cell.name)
-        before = len(self.holder.read(log_file))
+        before = self.holder.size(log_file)
         sent = ask(self.sipp, load.once(scenario, calls, rate_per_s))
         if sent.code == 0:
             return ""
@@ -156,11 +163,28 @@ class Station:
         ended = "" if state["Running"] else f"; Kamailio ended with exit code {state['ExitCode']}"
         return f"SIPp ended with exit code {sent.code}{said}{ended}"
 
-    def fetch_slice(self, piece: SlicePlan, into: Path) -> int:
-        """The slice's log and SIPp's files into the slice's folder; the size of the log."""
-        files = load.files(piece)
-        size = self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files), into)
-        for name, kept in files.items():
+    def settle(self) -> None:
+        """Wait until it logs no more: a module that looks for what is not there takes CPU time for seconds."""
+        size = -1
+        for _ in range(SETTLE_LOOKS):
+            before, size = size, self.holder.size(override.log_of(self.cell.name))
+            if size == before:
+                return
+            time.sleep(1)  # between two looks
+
+    def fetch(self, into: Path, requests: int = 0, files: Mapping[str, str] | None = None) -> int:
+        """The log since the last fetch, and SIPp's files by the names that they keep; the size of the log.
+
+        A request's line comes after its reply has left, and through a pipe later still: so it is looked for as many
+        requests as there were, a few times.
+        """
+        size = 0
+        for _ in range(PATIENCE):
+            size = self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files or ()), into)
+            with (into / load.LOG_NAME).open("rb") as log:
+                if sum(latency.MARKER.encode() in line for line in log) >= requests:
+                    break
+        for name, kept in (files or {}).items():
             if (into / name).exists():
                 (into / name).replace(into / kept)
         return size

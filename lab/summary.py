@@ -107,10 +107,10 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
     timed = slices[slices["valid"] & ~slices["warmup"].astype(bool)]
     messages = frames.messages[frames.messages["slice"].isin(timed["slice"])]
     cells = {cell.name: _cell(cell, plan, starts, _of(slices, cell), _of(messages, cell)) for cell in plan.cells}
-    broken = {cell.name: why for cell in plan.cells if (why := _broken(cell.name, plan, starts, _of(slices, cell)))}
+    broken = {cell.name: why for cell in plan.cells if (why := _broken(cell, starts, _of(slices, cell)))}
     first = figures.first_transmissions(messages)
     # What is known not to work is no fault of the run: it is listed, and has no figures.
-    judged = [name for name in cells if name not in plan.known_broken or name not in broken]
+    judged = [cell.name for cell in plan.cells if not cell.known_broken or cell.name not in broken]
     proven = all(not reason for (_, name), reason in starts.items() if name in judged)
     return Summary(
         schema_version=SCHEMA_VERSION,
@@ -143,7 +143,7 @@ def _judge_starts(plan: Plan, starts: pd.DataFrame, *, complete: bool) -> dict[S
     unknown = "this start has no record" if complete else ""
     reasons = {(planned.number, cell.name): unknown for planned in plan.rounds for cell in plan.cells}
     for row in _rows(starts, "round", "cell", "reasons", "bindings"):
-        uncounted = "MySQL: bindings in location not counted" if complete and pd.isna(row["bindings"]) else ""
+        uncounted = "database: bindings in location not counted" if complete and pd.isna(row["bindings"]) else ""
         reasons[row["round"], row["cell"]] = row["reasons"] or uncounted
     return reasons
 
@@ -185,15 +185,15 @@ def _whole(cell: CellSummary) -> bool:
     return not cell.slices_invalid and not cell.slices_missing
 
 
-def _broken(cell: str, plan: Plan, starts: Mapping[Start, str], slices: pd.DataFrame) -> str:
+def _broken(cell: Cell, starts: Mapping[Start, str], slices: pd.DataFrame) -> str:
     """Why nothing of a cell counts; empty where something does, or where nothing was tried yet."""
     timed = slices[~slices["warmup"].astype(bool)]
     if timed["valid"].any():
         return ""
-    reasons = list(_reasons(cell, starts, timed))
+    reasons = list(_reasons(cell.name, starts, timed))
     if not reasons:
         return ""
-    known = f"; known: {plan.known_broken[cell]}" if cell in plan.known_broken else ""
+    known = f"; known: {cell.known_broken}" if cell.known_broken else ""
     return f"none of its {len(timed)} timed slices is valid; {reasons[0]}{known}"
 
 
@@ -224,9 +224,9 @@ def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, compl
         yield "a specimen: it repeats another experiment's conditions; its figures are shown as found and prove nothing"
     yield from (f"left out: {what}" for what in plan.left_out)
     yield from (f"Kamailio {release} is a variant, {variant}" for release, variant in plan.variants.items())
-    for cell, reason in plan.known_broken.items():
-        if complete and cell not in broken:
-            yield f"{cell} works, though images/versions.toml says that it is broken: {reason}"
+    for cell in plan.cells:
+        if complete and cell.known_broken and cell.name not in broken:
+            yield f"{cell.name} works, though images/versions.toml says that it is broken: {cell.known_broken}"
     for column, what in ADVISORY.items():
         if slices[column].isna().any():
             yield f"not measured on this machine: {what}"

@@ -137,7 +137,7 @@ class Testbed:
             kamailio=self._container(override.kamailio_of(cell.name)),
             sipp=self._container(override.sipp_of(cell.name)),
             holder=holder,
-            through_tee=self.plan.specimen is not None and self.plan.specimen.log == "tee",
+            through_tee=self.plan.through_tee,
         )
 
     def _who_died(self, holder: Holder) -> TestbedError | None:
@@ -213,10 +213,10 @@ def _seen_from_root(folder: Path) -> str:
 
 
 def _port(mysql: Container) -> int:
-    """Where on 127.0.0.1 the engine has published MySQL."""
+    """Where on 127.0.0.1 the engine has published a database server."""
     published = mysql.ports.get("3306/tcp")
     if not published:
-        raise TestbedError("MySQL's port is not published: it died, or the engine has no free port")
+        raise TestbedError("the database's port is not published: it died, or the engine has no free port")
     return int(published[0]["HostPort"])
 
 

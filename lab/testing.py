@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lab import latency, store, validity
+from lab import latency, sampling, store
 from lab.model import (
     NATIVE,
     Cell,
@@ -107,6 +107,17 @@ def plan(  # noqa: PLR0913  (a test names the one thing that it is about)
     )
 
 
+def known(plan: Plan, engine: str, *, known_broken: str = "", known_end: int = 0) -> Plan:
+    """The same with something that is known of an engine."""
+    return replace(
+        plan,
+        cells=tuple(
+            replace(cell, known_broken=known_broken, known_end=known_end) if cell.engine == engine else cell
+            for cell in plan.cells
+        ),
+    )
+
+
 def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecord:
     """The record of a slice that logged `log`, everything else being as it should."""
     tally = latency.tally(log.splitlines(keepends=True), plan.call_id_prefix, SCENARIO.legs)
@@ -119,7 +130,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         wall_nsec=1_700_000_000 * _SECOND + start,
         cpu_usec=0,
         throttled=0,
-        statistics={validity.RECEIVED: 0, **dict.fromkeys(counters, 0)},
+        statistics={sampling.RECEIVED: 0, **dict.fromkeys(counters, 0)},
         processes=_PROCESSES,
         workers=dict.fromkeys(WORKERS, CpuClock(0, 0)),
         udp_rcvbuf_errors=0,
@@ -132,7 +143,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         monotonic_nsec=before.monotonic_nsec + nsec,
         wall_nsec=before.wall_nsec + nsec + 2000,
         cpu_usec=usec * 6 // 5,
-        statistics={validity.RECEIVED: tally.lines, **counters},
+        statistics={sampling.RECEIVED: tally.lines, **counters},
         workers=dict.fromkeys(WORKERS, CpuClock(usec * 500, usec * 10)),
     )
     sipp = SippOutcome(

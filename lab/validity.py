@@ -8,13 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from lab.cores import parse_list
 from lab.model import NATIVE, OTHER, Limits, Scenario, SliceRecord, StartRecord
-
-# Kamailio's RPC counter of requests, which must reconcile with its log. Further ones are the scenario's.
-RECEIVED = "core.rcv_requests"
-CHALLENGED = "sl.401_replies"
-ANSWERED = "sl.200_replies"
-ACCEPTED = "registrar.accepted_regs"
-REJECTED = "registrar.rejected_regs"
+from lab.sampling import RECEIVED
 
 TICKS_PER_SECOND = 100
 NSEC = 1_000_000_000
@@ -118,7 +112,7 @@ def _processes(record: SliceRecord) -> Iterator[str]:
 def _database(record: SliceRecord) -> Iterator[str]:
     aborted = record.after.mysql_aborted - record.before.mysql_aborted
     if aborted:
-        yield f"MySQL: {_count(aborted, 'aborted connection')}"
+        yield f"database: {_count(aborted, 'aborted connection')}"
 
 
 def _kernel(record: SliceRecord, limits: Limits) -> Iterator[str]:
@@ -207,9 +201,9 @@ def _bindings(start: StartRecord) -> Iterator[str]:
     if start.bindings_expected is None:
         return
     if start.bindings is None:
-        yield f"MySQL: bindings in location not counted, {start.bindings_expected} expected"
+        yield f"database: bindings in location not counted, {start.bindings_expected} expected"
     elif start.bindings != start.bindings_expected:
-        yield f"MySQL: {_count(start.bindings, 'binding')} in location, {start.bindings_expected} expected"
+        yield f"database: {_count(start.bindings, 'binding')} in location, {start.bindings_expected} expected"
 
 
 def _delta(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int | None:

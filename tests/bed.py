@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from lab import load, override, proof, sampling, testing, validity
+from lab import load, override, proof, sampling, testing
 from lab.cores import Layout, auto
 from lab.database import Database, name_of
 from lab.model import Cell, Plan, Scenario
@@ -205,7 +205,7 @@ class Kamailio(Double):
 
     def played(self, scenario: Scenario, prefix: str, calls: int) -> None:
         """So many calls came in, and all went well."""
-        self.statistics[validity.RECEIVED] += len(scenario.legs) * calls
+        self.statistics[sampling.RECEIVED] += len(scenario.legs) * calls
         self.statistics.update({name: times * calls for name, times in scenario.counters.items()})
         ids = [f"{prefix}{number}" for number in range(1, calls + 1)]
         lines = (
@@ -220,7 +220,7 @@ class Kamailio(Double):
 
     def _counters(self) -> str:
         self.statistics[sampling.CONTACTS] = self.world.databases[name_of(self.cell.name)]
-        names = {validity.RECEIVED, *testing.SCENARIO.counters, *self.statistics}
+        names = {sampling.RECEIVED, *testing.SCENARIO.counters, *self.statistics}
         replies = {name for name in names if name.startswith("sl.")}
 
         def shown(name: str) -> str:

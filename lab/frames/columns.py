@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from lab import validity
 from lab.frames.deltas import (
     begun_usec,
     clock_drift_usec,
@@ -22,6 +21,7 @@ from lab.frames.deltas import (
     workers,
 )
 from lab.model import OTHER, SliceRecord, StartRecord
+from lab.sampling import RECEIVED
 
 INT = pa.int64()
 FLOAT = pa.float64()
@@ -146,13 +146,27 @@ SLICES = Table(
         Column("malformed", INT, "lines", "torn or mixed latency lines; no messages", lambda r: len(r.tally.malformed)),
         Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
         # Kamailio's counters
-        Column("received_requests", INT, "requests", f"`{validity.RECEIVED}`", counter(validity.RECEIVED), null=True),
+        Column("received_requests", INT, "requests", f"`{RECEIVED}`", counter(RECEIVED), null=True),
         Column("replies_1xx", INT, "replies", "`sl.1xx_replies`", counter("sl.1xx_replies"), null=True),
         Column("replies_404", INT, "replies", "`sl.404_replies`", counter("sl.404_replies"), null=True),
-        Column("replies_401", INT, "replies", f"`{validity.CHALLENGED}`", counter(validity.CHALLENGED), null=True),
-        Column("replies_200", INT, "replies", f"`{validity.ANSWERED}`", counter(validity.ANSWERED), null=True),
-        Column("registrations_accepted", INT, "", f"`{validity.ACCEPTED}`", counter(validity.ACCEPTED), null=True),
-        Column("registrations_rejected", INT, "", f"`{validity.REJECTED}`", counter(validity.REJECTED), null=True),
+        Column("replies_401", INT, "replies", "`sl.401_replies`", counter("sl.401_replies"), null=True),
+        Column("replies_200", INT, "replies", "`sl.200_replies`", counter("sl.200_replies"), null=True),
+        Column(
+            "registrations_accepted",
+            INT,
+            "",
+            "`registrar.accepted_regs`",
+            counter("registrar.accepted_regs"),
+            null=True,
+        ),
+        Column(
+            "registrations_rejected",
+            INT,
+            "",
+            "`registrar.rejected_regs`",
+            counter("registrar.rejected_regs"),
+            null=True,
+        ),
         # the kernel's, and MySQL's
         Column("cpu_usec", INT, "usec", "CPU time of Kamailio's container", _edge("cpu_usec"), null=True),
         Column("throttled_periods", INT, "periods", "its CPU quota ran out", _edge("throttled"), null=True),
@@ -194,7 +208,13 @@ STARTS = Table(
         Column("image", WORD, "", "digest of the image", attrgetter("image")),
         Column("valid", BOOL, "", "no check failed", lambda r: not r.reasons),
         Column("reasons", TEXT, "", "the checks that failed, parted by `; `", _join("reasons")),
-        Column("start_seconds", FLOAT, "s", "from new databases until the engine proof", attrgetter("start_seconds")),
+        Column(
+            "start_seconds",
+            FLOAT,
+            "s",
+            "from new databases until it has been proven and rehearsed",
+            attrgetter("start_seconds"),
+        ),
         Column("marker", TEXT, "", "`X-Lab-Engine` of the probe's reply", attrgetter("marker")),
         Column("engine_word", TEXT, "", "Kamailio's own word for its engine", attrgetter("engine_word")),
         Column("script", TEXT, "", "and for its script", attrgetter("script")),
@@ -203,7 +223,14 @@ STARTS = Table(
         Column("cpus_asked", TEXT, "", "CPUs that each role was to have", lambda r: _pairs(r.cpus_asked)),
         Column("cpus_allowed", TEXT, "", "and those that the kernel allows", lambda r: _pairs(r.cpus_allowed)),
         Column("exit_code", INT, "", "of Kamailio, ended in order after the round", attrgetter("exit_code"), null=True),
-        Column("bindings", INT, "rows", "in `location` after that", attrgetter("bindings"), null=True),
+        Column(
+            "bindings",
+            INT,
+            "rows",
+            "in `location` after that; in memory before, where its end is known to fail",
+            attrgetter("bindings"),
+            null=True,
+        ),
         Column("bindings_expected", INT, "rows", "likewise, expected", attrgetter("bindings_expected"), null=True),
     ),
 )

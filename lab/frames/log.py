@@ -96,7 +96,7 @@ class _Slice:
     def __init__(self, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) -> None:
         self._plan, self._legs = plan, legs
         self._words = {"slice": plan.id, "cell": plan.cell, "engine": engine}
-        self._names = latency.leg_names(legs)
+        self._names, self._purposes = latency.leg_names(legs), latency.purposes(legs)
         self._seen = _Seen(plan.call_id_prefix)
 
     def part(self, lines: pa.Table, malformed: list[str]) -> Part:
@@ -136,13 +136,13 @@ class _Slice:
 
         leg = np.full(len(lines), self._names.index(OTHER), np.int32)
         repeated: Bools = own & (order > 1)
-        for (name, number), times in latency.purposes(self._legs).items():
+        for (name, number), times in self._purposes.items():
             rows = kind(name, number)
             repeated[rows] = order[rows] > times
         for rule in self._legs:
             rows = kind(rule.method, rule.cseq)
             # A repeat has the leg of what it repeats: of the last one that the scenario sends itself.
-            last = rule.order == latency.purposes(self._legs)[rule.method, rule.cseq]
+            last = rule.order == self._purposes[rule.method, rule.cseq]
             leg[rows & ((order == rule.order) | (last & (order > rule.order)))] = self._names.index(rule.leg)
         return leg, repeated
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from lab.published import Published, Ratio, Run, spread
+from lab.published import AS_PRINTED, AS_RUN, CORRECTED, PAGE, Published, Ratio, Run, authenticated, interval, spread
 
 FORMS = {
-    "published": "the page, 2018",
-    "as-printed": "its files as printed",
-    "as-run": "its files with a plain Call-ID, as they must have been run",
-    "corrected": "a correct registration",
+    PAGE: "the page, 2018",
+    AS_PRINTED: "its files as printed",
+    AS_RUN: "its files with a plain Call-ID, as they must have been run",
+    CORRECTED: "a correct registration",
 }
 
 
@@ -96,10 +96,8 @@ def _checks(run: Run) -> tuple[str, ...]:
 def _ratio_row(engine: str, ratios: Sequence[Ratio]) -> tuple[str, ...]:
     def text(form: str) -> str:
         for ratio in ratios:
-            if (ratio.engine, ratio.form) == (engine, form) and ratio.found.ratio is not None:
-                low, high = ratio.found.ci_low, ratio.found.ci_high
-                bounds = f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else ""
-                return f"{ratio.found.ratio:.3f}{bounds}"
+            if (ratio.engine, ratio.form) == (engine, form):
+                return interval(ratio.found)
         return "-"
 
     return (engine, *map(text, FORMS))
@@ -116,14 +114,8 @@ def _calls(found: Published) -> Iterator[tuple[str, ...]]:
                 _shares([run.methods or {} for run in runs]),
                 _shares([run.replies or {} for run in runs]),
                 _range([float(run.retransmissions or 0) for run in runs], 0),
-                _authenticated(runs),
+                authenticated(runs),
             )
-
-
-def _authenticated(runs: Sequence[Run]) -> str:
-    if any(run.authenticated is None for run in runs):
-        return "not read"
-    return f"{sum(run.authenticated or 0 for run in runs)} of {sum(run.calls for run in runs)}"
 
 
 def _shares(counts: Sequence[dict[str, float]]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from docker.errors import ContainerError
 from testcontainers.core.container import DockerContainer
 
-from lab import images, matrix, testbed, versions
+from lab import images, testbed, versions
 from lab.errors import Exit, UnavailableError
 from lab.images import LABEL_PROJECT, LABEL_RECIPE, PROJECT, Built
 from lab.versions import ROOT
@@ -202,7 +202,7 @@ def test_kamailio_refuses_what_it_cannot_start(
 
 def test_a_suite_that_the_mirror_does_not_serve_is_not_available(client: docker.DockerClient) -> None:
     """Asked for, it is told with the mirror's own words; and nothing is built on it."""
-    assert "404" in matrix.unavailable("nowhere")
+    assert "404" in images.unavailable("nowhere")
     recipe = replace(images.kamailio(RELEASES[0]), tag="kemi-lab-test/kamailio:nowhere", suite="nowhere")
     with pytest.raises(UnavailableError, match="does not serve the suite nowhere: E: ") as caught:
         images.Workshop(client).ensure(recipe)

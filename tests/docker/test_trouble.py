@@ -126,7 +126,7 @@ def test_a_mysql_that_never_answers_is_given_up(
     made = decided.make_images(ignore)
     silent = replace(made, database={"mysql": replace(made.database["mysql"], id=silent_image)})
     decided = replace(decided, make_images=lambda _: silent)
-    with pytest.raises(TestbedError, match="MySQL answers no query") as caught:
+    with pytest.raises(TestbedError, match="the database answers no query") as caught:
         runner.run(decided, client, lab.results, judges=Judges(validity.judge, validity.judge_start), reporter=Quiet())
     assert caught.value.exit_code == Exit.SETUP
     assert caught.value.remedy

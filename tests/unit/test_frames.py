@@ -74,14 +74,14 @@ def test_round_100_comes_after_round_99(tmp_path: Path) -> None:
 def test_an_invalid_slice_is_there_with_its_reasons_and_messages(tmp_path: Path) -> None:
     """Nothing that was measured is lost; slices says what counts."""
     pieces = testing.slices(PLAN)
-    bad = replace(pieces[5][0], reasons=("SIPp: exit code 1", "MySQL: 2 aborted connections"))
+    bad = replace(pieces[5][0], reasons=("SIPp: exit code 1", "database: 2 aborted connections"))
     again = plan.again(bad.plan, position=9)
     log = testing.slice_log(again)
     pieces[5:6] = [(bad, pieces[5][1]), (testing.record(again, log, engine=bad.engine), log)]
     found = made(testing.run(tmp_path, PLAN, pieces))
     rows = found.slices[found.slices["slice"].isin([bad.plan.id, again.id])]
     assert rows["valid"].tolist() == [False, True]
-    assert rows["reasons"].tolist() == ["SIPp: exit code 1; MySQL: 2 aborted connections", ""]
+    assert rows["reasons"].tolist() == ["SIPp: exit code 1; database: 2 aborted connections", ""]
     assert rows["attempt"].tolist() == [1, 2]
     assert (found.messages["slice"] == bad.plan.id).sum() == 6
 

@@ -280,7 +280,7 @@ def test_an_engine_that_cannot_do_the_work_makes_no_valid_run(run: Run, world: W
 def test_what_is_known_not_to_work_is_no_fault_of_the_run(run: Run, world: World) -> None:
     """It is broken all the same, and says what is known of it."""
     world.unable["lua"] = "register.xml"
-    found = figures(run(replace(SPECIFICATION, plan=replace(PLAN, known_broken={"lua": "it leaks"}))))
+    found = figures(run(replace(SPECIFICATION, plan=testing.known(PLAN, "lua", known_broken="it leaks"))))
     assert found.valid
     assert found.broken["lua"].endswith("; known: it leaks")
 

@@ -156,12 +156,15 @@ SCRIPTS = [
 
 @pytest.mark.parametrize(("routing", "file"), SCRIPTS)
 def test_each_script_sets_the_marker_of_its_engine(routing: str, file: str) -> None:
-    """And no other's: what the probe looks for. Lua's asks itself whether LuaJIT runs it."""
+    """And no other's: what the probe looks for. One for two engines asks its interpreter which it is."""
     script = (CONFIGURATION / routing / file).read_text()
-    found = re.findall(r'X-Lab-Engine: (\w+|" \.\. \w+)', script)
+    found = re.findall(r'X-Lab-Engine: (\w+|" \.\. \w+|%s\\r\\n" % \w+)', script)
     if file == "lua.lua":
         assert set(found) == {'" .. ENGINE'}
         assert re.search(r"ENGINE = (.*)", script)[1] == 'jit and "luajit" or "lua"'  # type: ignore[index]
+    elif (routing, file) == ("published", "python.py"):
+        assert set(found) == {'%s\\r\\n" % ENGINE'}
+        assert 'ENGINE = "python3" if sys.version_info[0] == 3 else "python"' in script
     else:
         assert set(found) == {Path(file).stem}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import store, testing, validity
+from lab import sampling, store, testing, validity
 from lab.errors import TestbedError
 from lab.model import Limits, Plan, Scenario, SliceRecord, Specimen, StartRecord
 from lab.session import Judges, Session
@@ -197,7 +197,7 @@ def test_a_record_has_what_was_seen_on_both_edges(measure: Measure, heard: Liste
     measure()
     first, second = (record for record in heard.records if record.plan.cell == "lua")
     received = [
-        edge.statistics[validity.RECEIVED] for record in (first, second) for edge in (record.before, record.after)
+        edge.statistics[sampling.RECEIVED] for record in (first, second) for edge in (record.before, record.after)
     ]
     assert received == [2, 26, 26, 50]
     assert second.tally.lines == 24
@@ -365,7 +365,7 @@ def test_each_cell_has_its_release_and_its_server(measure: Measure, world: World
 def test_a_specimen_is_taken_as_it_comes(measure: Measure, world: World, run: store.Run, heard: Listener) -> None:
     """No rehearsal, no slice again, no bindings that would have to be there; what is wrong is recorded all the same."""
     world.lost[TIMED] = 1
-    measure(replace(PLAN, specimen=Specimen()))
+    measure(replace(PLAN, specimen=Specimen(), repeats=0))
     assert [event for event in world.history if event.startswith("once")] == []
     assert heard.order == [piece.id for piece in FIRST.slices]
     assert "SIPp: 11 of 12 calls succeeded" in next(r for r in heard.records if r.plan.id == TIMED).reasons
@@ -382,7 +382,7 @@ def test_bindings_that_are_not_there_mark_the_start(
     """An engine that answers 200 and saves nothing is found out at the end of the round."""
     world.unwritten["lua"] = 3
     measure()
-    reason = "MySQL: 7 bindings in location, 10 expected"
+    reason = "database: 7 bindings in location, 10 expected"
     assert start(run, "r01-lua").reasons == (reason,)
     assert start(run, "r01-native").reasons == ()
     assert heard.notes == [f"round 1, lua: {reason}"]
@@ -415,12 +415,12 @@ def test_an_end_that_is_known_marks_nothing(measure: Measure, world: World, run:
     cells = ("lua", "native")
     world.exit_codes = dict.fromkeys(cells, 139)
     world.unwritten = dict.fromkeys(cells, 10)
-    measure(replace(PLAN, known_ends={"lua": 139}))
+    measure(testing.known(PLAN, "lua", known_end=139))
     found = start(run, "r01-lua")
     assert (found.exit_code, found.bindings, found.reasons) == (139, 10, ())
     assert start(run, "r01-native").reasons == (
         "Kamailio: ended with exit code 139",
-        "MySQL: 0 bindings in location, 10 expected",
+        "database: 0 bindings in location, 10 expected",
     )
 
 
@@ -429,7 +429,7 @@ def test_an_end_that_is_known_may_be_of_a_cell_that_proved_nothing(
 ) -> None:
     """It is not asked for its bindings."""
     world.unmarked.add("lua")
-    measure(replace(PLAN, known_ends={"lua": 139}))
+    measure(testing.known(PLAN, "lua", known_end=139))
     assert start(run, "r01-lua").exit_code is None
     assert start(run, "r01-native").reasons == ()
 

@@ -323,7 +323,7 @@ def test_a_cell_without_any_valid_slice_is_broken() -> None:
     assert (row.ratio, row.ci_low, row.mde, row.n_rounds) == (None, None, None, 0)
 
 
-KNOWN = replace(PLAN, known_broken={"lua": "it cuts pointers: docs/engines/lua.md"})
+KNOWN = testing.known(PLAN, "lua", known_broken="it cuts pointers: docs/engines/lua.md")
 UNPROVEN = {(number, "lua"): "rehearsal of register: SIPp ended with exit code 1" for number in (1, 2, 3)}
 
 
@@ -514,7 +514,7 @@ def test_bindings_that_nobody_counted_make_a_complete_run_invalid() -> None:
     frames.starts.loc[(frames.starts["round"] == 1) & (frames.starts["cell"] == "lua"), "bindings"] = pd.NA
     found = judge(frames)
     assert not found.valid
-    assert found.cells["lua"].reasons == ("start r01-lua: MySQL: bindings in location not counted",)
+    assert found.cells["lua"].reasons == ("start r01-lua: database: bindings in location not counted",)
 
 
 def test_a_start_without_a_record_proves_nothing() -> None:

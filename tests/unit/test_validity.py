@@ -262,7 +262,7 @@ def test_no_process_may_die_or_appear(processes: dict[int, str], reasons: tuple[
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"mysql_aborted": 1}, "MySQL: 1 aborted connection"),
+        ({"mysql_aborted": 1}, "database: 1 aborted connection"),
         ({"udp_rcvbuf_errors": 2}, "kernel: 2 UDP messages lost to full receive buffers (RcvbufErrors)"),
         ({"socket_drops": 1}, "kernel: 1 message dropped at Kamailio's sockets"),
         ({"throttled": 4}, "kernel: Kamailio's CPU quota ran out in 4 periods"),
@@ -346,10 +346,10 @@ def test_bindings_are_judged_once_the_round_has_ended() -> None:
     """Not yet counted at the start is fine; once expected, they must be there."""
     assert judge_start(replace(START, bindings=10, bindings_expected=10)) == ()
     assert judge_start(replace(START, bindings=9, bindings_expected=10)) == (
-        "MySQL: 9 bindings in location, 10 expected",
+        "database: 9 bindings in location, 10 expected",
     )
     assert judge_start(replace(START, bindings=None, bindings_expected=10)) == (
-        "MySQL: bindings in location not counted, 10 expected",
+        "database: bindings in location not counted, 10 expected",
     )
 
 
