@@ -73,7 +73,7 @@ class Summary:
     broken: dict[str, str]  # cell -> why nothing of it counts
     comparisons: tuple[LegComparison, ...]
     rounds: tuple[Steadiness, ...]
-    start_seconds: float | None  # the longest fresh start of all cells, from new databases to engine proof
+    start_seconds: float | None  # the longest fresh start of all cells, from new databases until proven and rehearsed
     driver_share: float | None  # time between slices, of the load's own
     notes: tuple[str, ...]
 

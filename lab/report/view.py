@@ -104,7 +104,8 @@ def _design(plan: Plan) -> str:
 
 def _verdict(summary: Summary) -> str:
     if summary.specimen:
-        return "a specimen: shown as found, with the checks that failed" if summary.valid else "INVALID: it broke off"
+        shown = "a specimen: shown as found, with the checks that failed"
+        return shown if summary.valid else "INVALID: it broke off, or a start is not proven"
     if summary.valid:
         return "valid: every planned slice" + (" of the cells that are not broken" if summary.broken else "")
     bad = sum(cell.slices_invalid for cell in summary.cells.values())

@@ -77,9 +77,9 @@ class Running:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
 
-    def end(self) -> int:
+    def end(self, patience_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the end; the exit code."""
-        code = self.process.wait(timeout=PATIENCE_SECONDS)
+        code = self.process.wait(timeout=patience_seconds)
         for reader in self._readers:
             reader.join()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -167,10 +167,10 @@ class Lab:
         self.begun.append(Running(process, self))
         return self.begun[-1]
 
-    def __call__(self, *arguments: str | Path) -> Running:
+    def __call__(self, *arguments: str | Path, patience_seconds: float = PATIENCE_SECONDS) -> Running:
         """Run a command to its end."""
         running = self.begin(*arguments)
-        running.end()
+        running.end(patience_seconds)
         return running
 
     def left(self) -> list[str]:

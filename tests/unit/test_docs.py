@@ -19,7 +19,7 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not any(part.startswith(".") or RUN.match(part) for part in path.relative_to(ROOT).parts[:-1])
 )
-UNITS = {"_usec": "usec", "_seconds": "s", "_per_s": "registrations/s"}
+UNITS = {"_usec": "usec", "_seconds": "s", "_per_s": "calls/s"}
 
 
 def name(page: Path) -> str:

@@ -1,7 +1,7 @@
 """The routing of parity/python.py with what the 2018 page's Python script does differently restored.
 
-The wording is ours; what it does, and in which order, is the page's, which ran on Python 2. Python 3 runs it, too (module
-app_python3). For the published experiment: compare engines with parity/ instead.
+The wording is ours; what it does, and in which order, is the page's, which ran on Python 2. Python 3 runs it, too
+(module app_python3). For the published experiment: compare engines with parity/ instead.
 
 Restored:
   - no 100 Trying (the page: native and Lua only);
@@ -23,7 +23,7 @@ import sys
 
 import KSR
 
-ENGINE = "python3" if sys.version_info[0] == 3 else "python"
+ENGINE = "python3" if sys.version_info >= (3,) else "python"
 
 # as in kamailio.cfg
 FLT_ACC = 1
