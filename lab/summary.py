@@ -59,10 +59,16 @@ class CellSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A run in figures."""
+class _Versioned:
+    """What every version of the file has."""
 
     schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(_Versioned):
+    """A run in figures."""
+
     run: str
     experiment: str
     plan_hash: str
@@ -90,11 +96,11 @@ def write(run: Path) -> Summary:
 
 def read(run: Path) -> Summary:
     """Read what `write` wrote."""
-    summary = store.load(Summary, run / FILE)
-    if summary.schema_version != SCHEMA_VERSION:
-        problem = f"{run / FILE}: schema version {summary.schema_version}, {SCHEMA_VERSION} expected"
+    version = store.load(_Versioned, run / FILE).schema_version  # first: fields differ from version to version
+    if version != SCHEMA_VERSION:
+        problem = f"{run / FILE}: schema version {version}, {SCHEMA_VERSION} expected"
         raise BadInputError(problem, remedy=f"make it again from the evidence: lab frames {run.name}")
-    return summary
+    return store.load(Summary, run / FILE)
 
 
 def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:

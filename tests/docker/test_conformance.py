@@ -247,7 +247,7 @@ def _dump(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize(("release", "engine"), CELLS)
+@pytest.mark.parametrize(("release", "engine"), KEMI)
 def test_every_engine_leaves_the_rows_of_native_routing(
     hearing: Hearing, release: str, engine: str, table: str
 ) -> None:

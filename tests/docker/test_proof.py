@@ -92,6 +92,7 @@ def test_a_request_route_beside_the_script_is_caught(lab: Lab, stock: Stock, rel
     native = (CONFIGURATION.parent / "parity" / "native.cfg").read_text()
     mixed.write_text(f"{CONFIGURATION.read_text()}\n#!ifndef WITH_ENGINE_NATIVE\n{native}\n#!endif\n")
     run, summary = run_of(lab, release, 4, name="mixed", configuration="./mixed.cfg")
+    assert {start.engine for start in starts(lab).values()} == set(engines_of(release))
     for start in starts(lab).values():
         legs = summary["cells"][start.cell]["legs"]
         assert start.request_route
@@ -119,6 +120,7 @@ def test_a_script_that_throws_is_caught(lab: Lab, stock: Stock, release: str) ->
     others = [] if release == DEFAULT else engines_of(DEFAULT)[1:]
     engines = [engine for engine in engines_of(release) if engine not in others]
     run, summary = run_of(lab, release, 4, name="throws", routing="./throws", engines=engines)
+    assert {start.engine for start in starts(lab).values()} == set(engines)
     for start in starts(lab).values():
         legs = summary["cells"][start.cell]["legs"]
         if start.engine == NATIVE:
@@ -138,15 +140,36 @@ def _log(lab: Lab, cell: str) -> str:
 
 
 def test_a_script_that_throws_in_one_leg_is_caught(lab: Lab) -> None:
-    """The engine proves itself and challenges; then the registrar's part throws. No figure of either leg is shown."""
+    """The engine proves itself and challenges; then the registrar's part throws, which the rehearsal finds.
+
+    No figure of either leg is shown.
+    """
     thrown = scripts(lab.folder / "throws")
     function = "function ksr_route_registrar()\n"
     rewrite(thrown / "lua.lua", function, f'{function}    error("planted")\n')
     run, summary = run_of(lab, DEFAULT, 4, name="throws", engines=["native", "lua"], routing="./throws")
+    start = starts(lab)["lua"]
+    assert start.marker == start.engine_word == "lua"
+    assert start.reasons[0].startswith("rehearsal of register: ")
+    assert "planted" in _log(lab, "lua")
+    assert "rehearsal of register" in summary["broken"]["lua"]
+    assert "round 1, lua: rehearsal of register" in run.error
+    assert {leg["count"] for leg in summary["cells"]["lua"]["legs"].values()} == {0}
+    assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {75}
+
+
+def test_a_script_that_throws_for_one_subscriber_is_caught(lab: Lab) -> None:
+    """Probe and rehearsal go well, and nine of ten registrations, too: the counts do not reconcile."""
+    thrown = scripts(lab.folder / "throws")
+    function = "function ksr_route_registrar()\n"
+    throw = '    if KSR.pv.get("$fU") == "test5" then error("planted") end\n'
+    rewrite(thrown / "lua.lua", function, function + throw)
+    _, summary = run_of(lab, DEFAULT, 4, name="throws", engines=["native", "lua"], routing="./throws")
+    assert starts(lab)["lua"].reasons == ()
     reasons = summary["cells"]["lua"]["reasons"]
+    assert any("SIPp: " in reason for reason in reasons), reasons
     assert any("planted" in reason for reason in reasons), reasons
-    assert "lua" in summary["broken"]
-    assert "lua" in run.error
+    assert "none of its 1 timed slices is valid" in summary["broken"]["lua"]
     assert {leg["count"] for leg in summary["cells"]["lua"]["legs"].values()} == {0}
     assert {leg["count"] for leg in summary["cells"]["native"]["legs"].values()} == {75}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab import frames, stats, store, summary, testing
+from lab import frames, stats, summary, testing
 from lab.errors import BadInputError
 from lab.figures import LegComparison
 from lab.frames import Frames
@@ -422,6 +422,13 @@ def test_a_specimen_that_broke_off_is_not_whole() -> None:
     assert found.cells["lua"].legs["challenge"].count == ROUNDS * TIMED * CALLS
 
 
+def test_a_specimen_of_an_unproven_start_is_invalid() -> None:
+    """Whatever its conditions: who answered must be known."""
+    starts = {(2, "lua"): "engine proof: the probe's reply came without a marker"}
+    found = judge(make_frames(unproven=starts), plan=replace(PLAN, specimen=Specimen()))
+    assert not found.valid
+
+
 def test_what_was_left_out_is_told() -> None:
     """In the order in which it was."""
     found = judge(make_frames(), plan=replace(PLAN, left_out=("ruby: no image", "jsdt: no image")))
@@ -637,8 +644,11 @@ def test_a_run_without_a_seal_is_incomplete(run: Path) -> None:
 
 def test_a_summary_of_another_version_is_refused_with_the_remedy(run: Path) -> None:
     """It is derived: the evidence makes a new one."""
-    store.dump(replace(summary.write(run), schema_version=99), run / "summary.json")
-    with pytest.raises(BadInputError, match="schema version 99, 2 expected") as caught:
+    summary.write(run)
+    other = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"schema_version": 1}
+    del other["specimen"]  # version 1 had none
+    (run / "summary.json").write_text(json.dumps(other), encoding="utf-8")
+    with pytest.raises(BadInputError, match="schema version 1, 2 expected") as caught:
         summary.read(run)
     assert "lab frames" in caught.value.remedy
 

@@ -94,6 +94,8 @@ def test_an_engine_can_be_chosen(engine: str) -> None:
     for module in FACTS.engine[engine].modules:
         assert module.endswith("?") or f"{module}.so" in part[1]
     assert "LAB_SCRIPT" in part[1]
+    scripts = [path.stem for path in (IMAGES / "kamailio" / "etc" / "parity").iterdir()]
+    assert scripts.count(engine.removesuffix("jit")) == 1  # LuaJIT runs Lua's
 
 
 @pytest.mark.parametrize(
