@@ -1,8 +1,11 @@
 """The command line: commands, options, help texts. It only parses; lab/cli.py acts."""
 
 import argparse
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from lab.cores import PROFILES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
@@ -15,6 +18,29 @@ EXIT_CODES = """exit codes:
   130  interrupted"""
 
 
+def _mhz(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number of MHz expected, not {text!r}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Commands:
+    """The commands, as they are added."""
+
+    whole: "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+    def add(self, name: str, text: str, example: str) -> argparse.ArgumentParser:
+        """One more, with a line for the overview and examples for its own help."""
+        return self.whole.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"examples:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; what is parsed has the command's name as `command`."""
     whole = argparse.ArgumentParser(
@@ -24,53 +50,82 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"lab {version('kemi-lab')}")
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = _Commands(whole.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True))
+    _machine(commands)
+    _testbed(commands)
+    _runs(commands)
+    return whole
 
-    def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"examples:\n{example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
 
-    def results(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie")
+def _results(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie")
 
-    def source(sub: argparse.ArgumentParser) -> None:
-        text = "a Kamailio source tree or tarball to build and use instead of the release"
-        sub.add_argument("--kamailio-source", type=Path, metavar="PATH", help=text)
-        text = "the Debian suite to build that source on: bullseye for a Kamailio that still has Python 2"
-        sub.add_argument("--kamailio-suite", default="", metavar="SUITE", help=text)
 
-    def as_json(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+def _source(sub: argparse.ArgumentParser) -> None:
+    text = "a Kamailio source tree or tarball to build and use instead of the release"
+    sub.add_argument("--kamailio-source", type=Path, metavar="PATH", help=text)
+    text = "the Debian suite to build that source on: bullseye for a Kamailio that still has Python 2"
+    sub.add_argument("--kamailio-suite", default="", metavar="SUITE", help=text)
 
-    doctor = add("doctor", "look at this machine; change nothing", "  lab doctor\n  lab doctor --json")
-    results(doctor)
-    as_json(doctor)
 
-    images = add("images", "build the images that are missing, and list them", "  lab images\n  lab images --list")
+def _as_json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")
+
+
+def _machine(commands: _Commands) -> None:
+    doctor = commands.add("doctor", "look at this machine; change nothing", "  lab doctor\n  lab doctor --json")
+    _results(doctor)
+    _as_json(doctor)
+
+    tune = commands.add(
+        "tune",
+        "make this machine quieter for measuring, and undo that",
+        "  lab tune                   shows what would change, and asks\n"
+        "  lab tune --max-mhz 1900    the NUC's clock, too\n"
+        "  lab tune --undo            restores every value as it was",
+    )
+    tune.add_argument("--undo", action="store_true", help="restore what was changed, also after a crash or reboot")
+    tune.add_argument("--yes", action="store_true", help="do not ask")
+    tune.add_argument(
+        "--aslr", action="store_true", help="switch address space randomisation off, which weakens security"
+    )
+    tune.add_argument("--max-mhz", type=_mhz, metavar="MHZ", help="cap the clock of all CPUs; the NUC's base is 1900")
+
+    cpus = commands.add(
+        "cpus",
+        "draw which CPUs each role gets, by a profile or by an experiment; change nothing",
+        "  lab cpus\n  lab cpus --profile nuc\n  lab cpus experiments/default.toml\n"
+        "  lab cpus --json | jq .layout.notes",
+    )
+    one = cpus.add_mutually_exclusive_group()
+    one.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an experiment: its own profile or lists")
+    one.add_argument("--profile", choices=PROFILES, default="auto", help="docs/cpus.md says what each is (auto)")
+    _as_json(cpus)
+
+
+def _testbed(commands: _Commands) -> None:
+    images = commands.add(
+        "images", "build the images that are missing, and list them", "  lab images\n  lab images --list"
+    )
     images.add_argument("--list", action="store_true", help="only list, build nothing")
     images.add_argument("--all", action="store_true", help="every release and every database")
-    source(images)
-    as_json(images)
+    _source(images)
+    _as_json(images)
 
-    engines = add(
+    engines = commands.add(
         "engines",
         "list every engine on every Kamailio release: what is built, what can be, what cannot and why",
         "  lab engines\n  lab engines --json | jq '.[] | select(.state == \"broken\")'\n"
         "  lab images --all     builds all of them",
     )
-    as_json(engines)
+    _as_json(engines)
 
-    add(
+    commands.add(
         "up",
         "raise the testbed by hand (compose.yaml)",
         "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp",
     )
-    down = add(
+    down = commands.add(
         "down",
         "take down the testbed that was raised by hand, or what is left of a run",
         "  lab down\n  lab down 20260314T150926Z-default-9e13",
@@ -78,33 +133,36 @@ def parser() -> argparse.ArgumentParser:
     text = "the id of a run that was killed: its containers, networks and volumes go, its results stay"
     down.add_argument("run", nargs="?", metavar="RUN", help=text)
 
-    run = add(
+
+def _runs(commands: _Commands) -> None:
+    run = commands.add(
         "run",
         "run an experiment",
         "  lab run experiments/quick.toml\n  lab run mine.toml --results /data/kemi\n"
         "  lab run mine.toml --kamailio-source ~/kamailio-5.2.0.tar.gz --kamailio-suite bullseye",
     )
     run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
-    results(run)
-    source(run)
-    as_json(run)
+    _results(run)
+    _source(run)
+    _as_json(run)
 
-    frames = add("frames", "make a run's frames and summary again, from its evidence", "  lab frames latest")
+    frames = commands.add("frames", "make a run's frames and summary again, from its evidence", "  lab frames latest")
     frames.add_argument("run", metavar="RUN")
-    results(frames)
-    as_json(frames)
+    _results(frames)
+    _as_json(frames)
 
-    report = add("report", "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells")
+    report = commands.add(
+        "report", "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells"
+    )
     report.add_argument("run", metavar="RUN")
-    results(report)
-    as_json(report)
+    _results(report)
+    _as_json(report)
 
-    published = add(
+    published = commands.add(
         "published",
         "set a run of the 2018 experiment beside the page itself, as Markdown",
         "  just published                     runs it and prints this\n  lab published latest > published.md",
     )
     published.add_argument("run", metavar="RUN")
-    results(published)
-    as_json(published)
-    return whole
+    _results(published)
+    _as_json(published)

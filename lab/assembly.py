@@ -1,15 +1,13 @@
 """From an experiment file to a specification: every name in it found and checked before anything starts."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import docker
 
-from lab import cores, host, images, plan, scenario, store, versions
-from lab.cores import Layout
+from lab import images, layouts, plan, scenario, store, versions
 from lab.errors import BadInputError, UnavailableError
-from lab.experiment import CpuLists, Experiment
+from lab.experiment import Experiment
 from lab.images import Built, Listen, Recipe, Workshop
 from lab.model import Plan, Role, Scenario
 from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Images, Specification
@@ -27,7 +25,7 @@ def specify(
     """Check the experiment against this tree and machine, and decide everything."""
     recipes, releases = _kamailio(experiment, kamailio_source, kamailio_suite)
     paths, scenarios = _scenarios(experiment)
-    layout = _layout(experiment)
+    layout = layouts.of(experiment)
     routings = {name: folder for name in experiment.factor("routing") if (folder := _routing(experiment, name))}
     configuration = _configuration(experiment)
     children = experiment.keys.children
@@ -159,18 +157,3 @@ def _scenario(experiment: Experiment, path: Path) -> Scenario:
     if not path.with_name(declared.file).is_file():
         raise experiment.fault("scenario", f"no scenario file {path.with_name(declared.file)}")
     return declared
-
-
-def _layout(experiment: Experiment) -> Layout:
-    """CPUs of each role, all of which the kernel must allow."""
-    allowed = host.allowed_cpus()
-    asked = experiment.keys.cpus
-    if not isinstance(asked, CpuLists):
-        return cores.shared(allowed) if asked == "shared" else cores.auto(allowed)
-    lists = {Role(field.name): getattr(asked, field.name) for field in dataclasses.fields(asked)}
-    layout = Layout("lists", {role: cores.parse_list(text) for role, text in lists.items()})
-    absent = sorted(layout.all - set(allowed))
-    if absent:
-        problem = f"CPU {', '.join(map(str, absent))} is not allowed here"
-        raise experiment.fault("cpus", problem, f"this process may use {cores.format_list(allowed)}")
-    return layout

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lab.summary import Summary
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNS = {True: "noise", False: "quiet", None: "?    "}
 GONE = {errno.EPIPE, errno.EIO}  # whoever read what we write: a pipe's other end, a terminal
 
 
@@ -139,17 +140,65 @@ def _lost(lost: "sys.UnraisableHookArgs") -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from lab import host  # noqa: PLC0415  (each command loads what it needs: --help answers at once)
+    from lab import disturbances, host  # noqa: PLC0415  (each command loads what it needs: --help answers at once)
 
     checks = host.checks(options.results)
+    found = disturbances.look()
     if options.json:
-        _print(json.dumps([asdict(check) for check in checks], indent=1))
+        shown = {"checks": [asdict(check) for check in checks], "disturbances": [asdict(one) for one in found]}
+        _print(json.dumps(shown, indent=1))
     else:
         for check in checks:
             _print(
                 f"{'ok ' if check.ok else 'BAD'}  {check.name}: {check.value}{check.advice and '  -> ' + check.advice}"
             )
+        _print("\nWhat disturbs a measurement here (docs/disturbances.md):")
+        for one in found:
+            _print(f"{_SIGNS[one.disturbs]}  {one.name}: {one.value}")
+            if one.disturbs:
+                _print(f"       {one.effect}\n       -> {one.helps}")
     return Exit.OK if all(check.ok for check in checks) else Exit.SETUP
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from lab import tuning  # noqa: PLC0415
+
+    if options.undo:
+        restored = tuning.undo(tuning.JOURNAL)
+        for path, before in restored.items():
+            _print(f"{path}: {before} again")
+        _print("" if restored else "nothing was changed, so nothing is restored", end="\n" * (not restored))
+        return Exit.OK
+    changes = tuning.plan(tuning.ROOT, aslr=options.aslr, max_khz=options.max_mhz and options.max_mhz * 1000)
+    for change in changes:
+        _print(f"{change.path}: {change.before} -> {change.after}")
+    if not changes:
+        _print("nothing to change: lab doctor says what else disturbs")
+        return Exit.OK
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise BadInputError("nobody to ask whether to change that", remedy="lab tune --yes")
+        if input("Change that? lab tune --undo restores it. [y/N] ").strip().lower() not in {"y", "yes"}:
+            _print("nothing was changed")
+            return Exit.OK
+    refused = tuning.apply(changes, tuning.JOURNAL)
+    for change, why in refused.items():
+        _print(f"{change.path}: left as it was: {why}")
+    _print(f"{len(changes) - len(refused)} of {len(changes)} changed; as it was: lab tune --undo")
+    return Exit.SETUP if refused else Exit.OK
+
+
+def _cpus(options: argparse.Namespace) -> int:
+    from lab import experiment, layouts, topology  # noqa: PLC0415
+    from lab.report import cpus  # noqa: PLC0415
+
+    machine = topology.this()
+    layout = layouts.of(experiment.read(options.file)) if options.file else layouts.of_profile(options.profile)
+    if options.json:
+        _print(json.dumps({"layout": asdict(layout), "topology": asdict(machine)}, indent=1))
+    else:
+        _print(cpus.text(machine, layout), end="")
+    return Exit.OK
 
 
 def _images(options: argparse.Namespace) -> int:
@@ -319,6 +368,8 @@ def _listener() -> Callable[[str], None]:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": _doctor,
+    "tune": _tune,
+    "cpus": _cpus,
     "images": _images,
     "engines": _engines,
     "up": _up,

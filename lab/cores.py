@@ -1,11 +1,22 @@
-"""Which role gets which CPUs: pure, from the list that the kernel allows us."""
+"""Which role gets which CPUs: pure, from the machine's topology and the profile that was asked for."""
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from lab.model import Role
+from lab.topology import Core, Kind, Topology, format_list
 
-NUC_CORES = 4  # the 2018 machine had four; more would only add idle workers
+# The machine of 2018: an Intel i7-8650U.
+NUC_CORES = 4
+NUC_THREADS = 2
+NUC_MEMORY_BYTES = 16 * 10**9  # fitted; the kernel shows a little less, so decimal
+
+ROLES_APART = 4  # cores that it takes to keep the four roles apart
+NAMES = {Role.KAMAILIO: "Kamailio", Role.MYSQL: "the database", Role.SIPP: "SIPp", Role.DRIVER: "the driver"}
+
+
+class LayoutError(ValueError):
+    """A profile or a list that this machine cannot give; the text says what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +25,8 @@ class Layout:
 
     profile: str
     cpus: dict[Role, tuple[int, ...]]
+    idle: tuple[int, ...] = ()  # siblings of Kamailio's cores, which nobody of ours uses
+    notes: tuple[str, ...] = ()  # what the machine could not give, and why that matters
 
     def text(self, role: Role) -> str:
         """The kernel's list form, as Docker's cpuset takes it."""
@@ -21,46 +34,166 @@ class Layout:
 
     @property
     def all(self) -> frozenset[int]:
-        """Every CPU that the run uses: nobody else may measure on them."""
-        return frozenset(cpu for cpus in self.cpus.values() for cpu in cpus)
+        """Every CPU that the run uses or leaves idle: nobody else may measure on them."""
+        return frozenset(cpu for cpus in self.cpus.values() for cpu in cpus) | frozenset(self.idle)
+
+    def roles(self, cpu: int) -> tuple[Role, ...]:
+        """Who may run on a CPU."""
+        return tuple(role for role, cpus in self.cpus.items() if cpu in cpus)
 
 
-def auto(allowed: tuple[int, ...]) -> Layout:
-    """Kamailio alone on the upper half (at most four), everything else on the rest; one CPU is shared."""
-    if len(allowed) == 1:
-        return shared(allowed)
-    half = min(len(allowed) // 2, NUC_CORES)
-    rest, own = allowed[: len(allowed) - half], allowed[-half:]
-    return Layout("auto", {Role.KAMAILIO: own, Role.MYSQL: rest, Role.SIPP: rest, Role.DRIVER: rest})
+def lay_out(topology: Topology, profile: str) -> Layout:
+    """The layout of a profile (PROFILES) on a machine; LayoutError where it cannot be had."""
+    layout = replace(PROFILES[profile](topology), profile=profile)
+    return replace(layout, notes=(*layout.notes, *_remarks(topology, layout)))
 
 
-def shared(allowed: tuple[int, ...]) -> Layout:
-    """All roles on all CPUs, as in 2018."""
-    return Layout("shared", dict.fromkeys(Role, allowed))
+def listed(topology: Topology, lists: dict[Role, tuple[int, ...]]) -> Layout:
+    """A layout as the user has listed it; LayoutError naming the CPUs that cannot be had."""
+    asked = {cpu for cpus in lists.values() for cpu in cpus}
+    for what, there in (
+        ("is offline", set(topology.offline)),
+        ("is not allowed to this process", {cpu.number for cpu in topology.cpus} - set(topology.allowed)),
+        ("does not exist", asked - set(topology.allowed)),
+    ):
+        if absent := asked & there:
+            raise LayoutError(f"CPU {format_list(tuple(sorted(absent)))} {what}")
+    own = set(lists[Role.KAMAILIO])
+    idle = {cpu for core in topology.cores if own & set(core.threads) for cpu in core.threads} - asked
+    layout = Layout("lists", lists, tuple(sorted(idle)))
+    return replace(layout, notes=tuple(_remarks(topology, layout)))
 
 
-def parse_list(text: str) -> tuple[int, ...]:
-    """'0-2,5' -> (0, 1, 2, 5). ValueError where it is no such list: as a cpuset, an empty one would mean every CPU."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        bounds = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", part)
-        cpus = range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1) if bounds else ()
-        if not cpus:
-            raise ValueError("a list of CPUs such as 0-2,5")
-        found.update(cpus)
-    return tuple(sorted(found))
+def shared(topology: Topology) -> Layout:
+    """All roles on all CPUs that are allowed."""
+    return Layout("shared", dict.fromkeys(Role, topology.allowed))
 
 
-def format_list(cpus: tuple[int, ...]) -> str:
-    """(0, 1, 2, 5) -> '0-2,5'."""
-    parts: list[str] = []
-    start = previous = None
-    for cpu in (*sorted(cpus), None):
-        if start is None or previous is None:
-            start = previous = cpu
-        elif cpu == previous + 1:
-            previous = cpu
-        else:
-            parts.append(str(start) if start == previous else f"{start}-{previous}")
-            start = previous = cpu
-    return ",".join(parts)
+def nuc(topology: Topology) -> Layout:
+    """Four physical cores of one node with their siblings, shared by all roles, as in 2018."""
+    home = _home(topology)
+    fit = [core for core in topology.nodes[home] if core.kind == Kind.PERFORMANCE]
+    cores = sorted(sorted(fit, key=lambda core: -len(core.threads))[:NUC_CORES], key=lambda core: core.threads)
+    cpus = tuple(sorted(cpu for core in cores for cpu in core.threads[:NUC_THREADS]))
+    return Layout("nuc", dict.fromkeys(Role, cpus), notes=tuple(_unlike_the_nuc(topology, cores)))
+
+
+def _unlike_the_nuc(topology: Topology, cores: list[Core]) -> Iterator[str]:
+    if len(cores) < NUC_CORES:
+        yield (
+            f"{len(cores)} of the NUC's {NUC_CORES} cores on one node: "
+            "requests wait for a worker at a lower rate already"
+        )
+    single = [core for core in cores if len(core.threads) < NUC_THREADS]
+    if single:
+        yield (
+            f"{len(single)} of {len(cores)} cores without a second thread: "
+            "the NUC had eight threads, of which two share a core and slow each other down"
+        )
+    if topology.memory_bytes < NUC_MEMORY_BYTES * 0.9:
+        yield f"{topology.memory_bytes / 10**9:.1f} GB of memory, the NUC had 16: MySQL may have to read from disk"
+
+
+def isolated(topology: Topology) -> Layout:
+    """Disjoint CPUs for all four roles, the siblings of Kamailio's cores left idle; LayoutError below four cores."""
+    order = _best_first(topology)
+    if len(order) < ROLES_APART:
+        raise LayoutError(
+            f"it takes {ROLES_APART} cores to keep the roles apart, and this process may use {len(order)}"
+        )
+    strong = sum(core.kind == Kind.PERFORMANCE for core in order)
+    many = min((len(order) - 2) // 2, NUC_CORES, strong)
+    database = 2 if len(order) >= 2 * ROLES_APART else 1
+    kamailio, rest = order[:many], order[many:]
+    return Layout(
+        "isolated",
+        {
+            Role.KAMAILIO: _first_threads(kamailio),
+            Role.MYSQL: _threads(rest[:database]),
+            Role.SIPP: _threads(rest[database : database + 1]),
+            Role.DRIVER: _threads(rest[-1:]),
+        },
+        _second_threads(kamailio),
+    )
+
+
+def auto(topology: Topology) -> Layout:
+    """The best that the machine allows: all roles apart, else Kamailio apart, else everything shared."""
+    order = _best_first(topology)
+    if len(order) >= ROLES_APART:
+        return isolated(topology)
+    if len(order) > 1:
+        return _divided(_first_threads(order[:1]), _threads(order[1:]), _second_threads(order[:1]))
+    threads = order[0].threads
+    return _divided(threads[-1:], threads[:-1]) if len(threads) > 1 else shared(topology)
+
+
+def _divided(kamailio: tuple[int, ...], rest: tuple[int, ...], idle: tuple[int, ...] = ()) -> Layout:
+    others = dict.fromkeys((Role.MYSQL, Role.SIPP, Role.DRIVER), rest)
+    return Layout("auto", {Role.KAMAILIO: kamailio, **others}, idle)
+
+
+PROFILES: dict[str, Callable[[Topology], Layout]] = {
+    "auto": auto,
+    "nuc": nuc,
+    "isolated": isolated,
+    "shared": shared,
+}
+
+
+def _home(topology: Topology) -> int:
+    """The node with the most performance cores for us; of several the first."""
+    strong = {node: sum(core.kind == Kind.PERFORMANCE for core in cores) for node, cores in topology.nodes.items()}
+    return max(strong, key=lambda node: (strong[node], -node))
+
+
+def _best_first(topology: Topology) -> list[Core]:
+    """Performance cores before efficient ones, whole ones before those shared with strangers, one node's together.
+
+    The last ones first: the first CPUs of a machine have most of its interrupts.
+    """
+    home = _home(topology)
+
+    def rank(core: Core) -> tuple[bool, bool, bool, int, int]:
+        return core.kind == Kind.EFFICIENT, bool(core.closed), core.node != home, core.node, -core.threads[0]
+
+    return sorted(topology.cores, key=rank)
+
+
+def _first_threads(cores: list[Core]) -> tuple[int, ...]:
+    return tuple(sorted(core.threads[0] for core in cores))
+
+
+def _second_threads(cores: list[Core]) -> tuple[int, ...]:
+    return tuple(sorted(cpu for core in cores for cpu in core.threads[1:]))
+
+
+def _threads(cores: list[Core]) -> tuple[int, ...]:
+    return tuple(sorted(cpu for core in cores for cpu in core.threads))
+
+
+def _remarks(topology: Topology, layout: Layout) -> Iterator[str]:
+    """What disturbs in this layout, whichever profile gave it."""
+    own = set(layout.cpus[Role.KAMAILIO])
+    cores = [core for core in topology.cores if own & set(core.threads)]
+    apart = layout.profile not in {"nuc", "shared"}  # where all are to be together, that is no remark
+    for role in Role if apart else ():
+        both = own & set(layout.cpus[role])
+        if role != Role.KAMAILIO and both:
+            yield f"CPU {_text(both)}: {NAMES[role]} takes turns with Kamailio, whose requests wait for it"
+    for role in Role if apart else ():
+        beside = {cpu for core in cores for cpu in core.threads} & set(layout.cpus[role]) - own
+        if role != Role.KAMAILIO and beside:
+            yield f"CPU {_text(beside)}: {NAMES[role]} shares a core with Kamailio, and each slows the other down"
+    if closed := {cpu for core in cores for cpu in core.closed}:
+        yield f"CPU {_text(closed)}: a sibling of Kamailio's, but not for us: whoever runs there slows Kamailio down"
+    if len({core.node for core in cores}) > 1:
+        yield "Kamailio's CPUs lie on several memory nodes: workers differ by where their memory is"
+    if len({core.kind for core in cores}) > 1:
+        yield "Kamailio's CPUs are of two kinds: its workers are not equally fast"
+    elif any(core.kind == Kind.EFFICIENT for core in cores):
+        yield "Kamailio runs on efficient cores: slower ones than this machine has"
+
+
+def _text(cpus: set[int]) -> str:
+    return format_list(tuple(sorted(cpus)))

@@ -11,13 +11,13 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass as checked
 from pydantic_core import ErrorDetails
 
-from lab import cores, versions
+from lab import topology, versions
 from lab.errors import BadInputError
 from lab.model import Limits, Specimen
 
 
 def _cpu_list(text: str) -> str:
-    cores.parse_list(text)
+    topology.parse_list(text)
     return text
 
 
@@ -98,7 +98,7 @@ class Keys:
     children: Literal["auto"] | Positive = "auto"
     subscribers: Positive = 10
     seed: Count = 1
-    cpus: Literal["auto", "shared"] | CpuLists = "auto"
+    cpus: Literal["auto", "nuc", "isolated", "shared"] | CpuLists = "auto"
     limits: LimitKeys = Field(default_factory=LimitKeys)
     specimen: SpecimenKeys | None = None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
-from lab.cores import format_list
 from lab.errors import SetupError
+from lab.topology import format_list
 
 COMPOSE_MINIMUM = (2, 26)
 ENGINE_MINIMUM = (20, 10)

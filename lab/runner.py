@@ -86,10 +86,13 @@ def run(
             raise UnavailableError(message, detail="\n".join(plan.left_out))
         for left_out in plan.left_out:
             reporter.note(f"left out: {left_out}")
+        for note in specification.layout.notes:
+            reporter.note(f"CPUs: {note}")
         facts = host.facts(client)  # before we are pinned ourselves
         folder = store.Run.create(results, plan.experiment)
         with _sealed(folder), _pinned(specification.layout):
             store.dump(facts, folder.evidence / "host.json")
+            store.dump(specification.layout, folder.evidence / "layout.json")
             bed = _prepare(specification, plan, built, client, folder)
             reporter.stage("starting the database")
             with bed.up() as (databases, holder):

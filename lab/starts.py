@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from lab import load, override, proof, store
-from lab.cores import Layout, format_list
+from lab.cores import Layout
 from lab.errors import TestbedError
 from lab.execution import ask
 from lab.model import Plan, Role, StartRecord
 from lab.station import Holder, Station
 from lab.testbed import Testbed
+from lab.topology import format_list
 
 
 @dataclass(frozen=True, slots=True)

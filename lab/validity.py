@@ -6,9 +6,9 @@ it stands without (throttling, steal, CPU time), the summary says that it was no
 
 from collections.abc import Iterator, Mapping
 
-from lab.cores import parse_list
 from lab.model import NATIVE, OTHER, Limits, Scenario, SliceRecord, StartRecord
 from lab.sampling import RECEIVED
+from lab.topology import parse_list
 
 TICKS_PER_SECOND = 100
 NSEC = 1_000_000_000

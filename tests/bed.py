@@ -19,9 +19,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from lab import load, override, proof, sampling, testing
-from lab.cores import Layout, auto
+from lab.cores import Layout
 from lab.database import Database, name_of
-from lab.model import Cell, Plan, Scenario
+from lab.model import Cell, Plan, Role, Scenario
 from lab.station import Holder, Station
 from lab.testbed import Testbed
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 DATA = Path(__file__).parent / "unit" / "data"
-LAYOUT: Layout = auto((0, 1))  # Kamailio on CPU 1, as when proof-*.txt was recorded
+# Kamailio on CPU 1, as when proof-*.txt was recorded
+LAYOUT = Layout("auto", {Role.KAMAILIO: (1,), **dict.fromkeys((Role.MYSQL, Role.SIPP, Role.DRIVER), (0,))})
 Output = tuple[int, tuple[bytes, bytes]]
 
 

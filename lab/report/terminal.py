@@ -33,6 +33,8 @@ def render(view: View, *, width: int | None = None, colour: bool = False) -> str
 def _page(view: View) -> Iterator[RenderableType]:
     yield Text(view.title, style="bold")
     yield Text(view.design)
+    if view.cpus:
+        yield Text(view.cpus)
     yield Text(view.verdict, style="green" if view.valid else "bold red")
     for cell in view.cells:
         yield Text()

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import store
+from lab.cores import Layout
 from lab.figures import LegComparison, LegFigures
 from lab.latency import Pooled
 from lab.model import Plan
+from lab.report import cpus
 from lab.summary import FILE, CellSummary, Summary
 
 ABSENT = "-"
@@ -57,6 +60,7 @@ class View:
 
     title: str
     design: str
+    cpus: str  # who ran where; empty where an older run does not tell
     valid: bool
     verdict: str
     cells: tuple[CellView, ...]
@@ -70,15 +74,18 @@ class View:
 def build(summary: Summary, plan: Plan, folder: Path) -> View:
     """Decide every word and digit of the report on the run in `folder`."""
     twin = summary.cells.get(summary.aa_cell)
+    place = folder / "evidence" / "layout.json"
+    layout = store.load(Layout, place) if place.is_file() else None
     return View(
         title=f"{summary.experiment}: {summary.run}",
         design=_design(plan),
+        cpus=cpus.line(layout) if layout else "",
         valid=summary.valid,
         verdict=_verdict(summary),
         cells=tuple(_cell(name, summary) for name in summary.cells if name != summary.aa_cell),
         aa_title=f"A/A: {summary.aa_cell} / {twin.baseline}, the same engine twice" if twin else "",
         aa=_ratios(summary, summary.aa_cell),
-        remarks=tuple(_remarks(summary)),
+        remarks=(*_remarks(summary), *(f"CPUs: {note}" for note in (layout.notes if layout else ()))),
         failed=tuple(_failed(summary)),
         where=(f"{folder}/", *(f"{name}: {what}" for name, what in _PLACES.items())),
     )

@@ -5,7 +5,6 @@ a script that never ran for a fast one, is worth nothing.
 """
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab import cores, store
+from lab import cores, store, topology
 from lab.model import Role, StartRecord
 from tests.docker.driver import Lab, Running, rewrite, scripts
 
@@ -144,7 +143,7 @@ def broken(lab: Lab, **changes: object) -> tuple[Running, dict[str, Any]]:
 
 def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
     """Somebody works on Kamailio's CPUs: every count is right, and yet the figures are not Kamailio's own."""
-    own = cores.auto(tuple(sorted(os.sched_getaffinity(0)))).cpus[Role.KAMAILIO]
+    own = cores.lay_out(topology.this(), "auto").cpus[Role.KAMAILIO]
     limits = {"retransmissions": 50, "rate_tolerance": 0.5, "clock_drift_usec": 100000, "steal_share": 1.0}
     with ExitStack() as stack:
         for cpu in own:

@@ -230,6 +230,7 @@ def test_the_evidence_is_complete(folder: Path, plan: Plan) -> None:
     assert (evidence / "experiment.toml").read_bytes() == (DATA / "small.toml").read_bytes()
     for name in (
         "host.json",
+        "layout.json",
         "images.json",
         "testbed/override.yaml",
         "testbed/etc/kamailio.cfg",

@@ -23,14 +23,31 @@ import requests
 import urllib3
 
 import lab.errors
-from lab import assembly, by_hand, cli, host, images, matrix, process, runner, store, testbed, testing
+from lab import (
+    assembly,
+    by_hand,
+    cli,
+    disturbances,
+    host,
+    images,
+    matrix,
+    process,
+    runner,
+    store,
+    testbed,
+    testing,
+    topology,
+    tuning,
+)
+from lab.disturbances import Disturbance
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError, UnavailableError
 from lab.host import Check
 from lab.model import SliceRecord
 from lab.session import Judges, Reporter
 from lab.versions import ROOT
+from tests.unit import laptop
 
-COMMANDS = ("doctor", "images", "engines", "up", "down", "run", "frames", "report", "published")
+COMMANDS = ("doctor", "tune", "cpus", "images", "engines", "up", "down", "run", "frames", "report", "published")
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"
 SCRIPT = Path(sys.executable).with_name("lab")
@@ -443,7 +460,7 @@ def test_a_machine_without_an_engine(lab_command: Lab) -> None:
         ('routing = "../routing/mine"', "no folder"),
         ('configuration = "../kamailio.cfg"', "no file"),
         ('kamailio = "3.3"', "no release '3.3'"),
-        ('cpus = { kamailio = "4999", mysql = "0", sipp = "0", driver = "0" }', "CPU 4999 is not allowed here"),
+        ('cpus = { kamailio = "4999", mysql = "0", sipp = "0", driver = "0" }', "CPU 4999 does not exist"),
         ('engines = ["native", "perl"]', "no engine 'perl'"),
         ('kamailio = ["6.0.1", "3.3"]', "no release '3.3'"),
         ('scenario = ["register", "registre"]', "no scenario file"),
@@ -584,6 +601,11 @@ def test_a_run_for_programs_prints_json_alone(lab_command: Lab, measured: Path) 
 # --- the other commands ---------------------------------------------------------------------------------------------
 
 
+DISTURBANCES = (
+    Disturbance("turbo", "on", disturbs=True, effect="figures drift", helps="lab tune"),
+    Disturbance("swap", "none", disturbs=False, effect="slow"),
+    Disturbance("governor", "not shown", disturbs=None, effect="slow"),
+)
 CHECKS = (Check("Docker Engine", "20.10.24", ok=True), Check("CPUs", "0", ok=False, advice="expect noise"))
 
 
@@ -591,14 +613,86 @@ CHECKS = (Check("Docker Engine", "20.10.24", ok=True), Check("CPUs", "0", ok=Fal
 def test_the_doctor_ends_well_if_all_is_well(
     lab_command: Lab, monkeypatch: pytest.MonkeyPatch, checks: tuple[Check, ...], code: Exit
 ) -> None:
-    """A line for each thing that was looked at, with advice where it helps; the same for programs."""
+    """A line for each thing that was looked at, with advice where it helps; the same for programs.
+
+    What only disturbs does not change how it ends.
+    """
     monkeypatch.setattr(host, "checks", lambda _: checks)
+    monkeypatch.setattr(disturbances, "look", lambda: DISTURBANCES)
     ended = lab_command("doctor")
     lines = ["ok   Docker Engine: 20.10.24", "BAD  CPUs: 0  -> expect noise"]
-    assert (ended.code, ended.out.splitlines()) == (code, lines[: len(checks)])
+    assert (ended.code, ended.out.splitlines()[: len(checks)]) == (code, lines[: len(checks)])
+    assert ended.out.splitlines()[-5:] == [
+        "noise  turbo: on",
+        "       figures drift",
+        "       -> lab tune",
+        "quiet  swap: none",
+        "?      governor: not shown",
+    ]
     for_programs = lab_command("doctor", "--json")
     assert for_programs.code == code
-    assert [check["ok"] for check in json.loads(for_programs.out)] == [check.ok for check in checks]
+    shown = json.loads(for_programs.out)
+    assert [check["ok"] for check in shown["checks"]] == [check.ok for check in checks]
+    assert [one["disturbs"] for one in shown["disturbances"]] == [True, False, None]
+
+
+def test_the_layout_is_drawn(lab_command: Lab) -> None:
+    """Of this machine by default; for programs with its topology."""
+    drawn = lab_command("cpus")
+    assert drawn.code == Exit.OK
+    assert drawn.out.startswith("profile auto on ")
+    shown = json.loads(lab_command("cpus", "--profile", "shared", "--json").out)
+    assert shown["layout"]["cpus"]["kamailio"] == shown["topology"]["allowed"]
+
+
+def test_the_layout_of_an_experiment_is_drawn(lab_command: Lab, tmp_path: Path) -> None:
+    """As its own keys have it."""
+    file = tmp_path / "mine.toml"
+    cpu = min(os.sched_getaffinity(0))
+    lists = ", ".join(f'{role} = "{cpu}"' for role in ("kamailio", "mysql", "sipp", "driver"))
+    file.write_text(f"{EXPERIMENT.read_text()}\ncpus = {{ {lists} }}\n")
+    assert lab_command("cpus", file).out.startswith("profile lists on ")
+
+
+def test_a_profile_that_cannot_be_had_is_refused(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what would do instead."""
+    monkeypatch.setattr(topology, "this", lambda: topology.read(Path("/nowhere"), (0, 1), 0))
+    ended = lab_command("cpus", "--profile", "isolated")
+    assert ended.code == Exit.USAGE
+    assert "profile isolated: it takes 4 cores" in ended.err
+    assert "lab cpus --profile auto" in ended.err
+
+
+@pytest.fixture
+def quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A laptop made of files, for `lab tune` to change."""
+    root = laptop.write(tmp_path / "laptop")
+    monkeypatch.setattr(tuning, "ROOT", root)
+    monkeypatch.setattr(tuning, "JOURNAL", tmp_path / "tuned.json")
+    return root
+
+
+def test_tuning_is_asked_for(lab_command: Lab, quiet_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would change is shown first. Nobody there to answer: nothing changes."""
+    ended = lab_command("tune")
+    assert ended.code == Exit.USAGE
+    assert "no_turbo: 0 -> 1" in ended.out
+    assert "lab tune --yes" in ended.err
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda _question: "n")
+    assert lab_command("tune").out.endswith("nothing was changed\n")
+    assert laptop.read(quiet_machine) == laptop.FILES
+
+
+def test_tuning_is_undone(lab_command: Lab, quiet_machine: Path) -> None:
+    """Whatever was changed."""
+    ended = lab_command("tune", "--yes", "--max-mhz", "1900")
+    assert laptop.read(quiet_machine)["sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq"] == "1900000"
+    assert "as it was: lab tune --undo" in ended.out
+    undone = lab_command("tune", "--undo")
+    assert undone.code == Exit.OK
+    assert "scaling_max_freq: 4200000 again" in undone.out
+    assert lab_command("tune", "--undo").out == "nothing was changed, so nothing is restored\n"
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_a_value_of_the_wrong_kind_is_named(file: Path, key: str, value: str, wa
         ('specimen = "yes"\n', "specimen: a table expected, not 'yes'"),
         ('specimen = { order = "random" }\n', "specimen.order: 'interleaved' or 'in turn' expected, not 'random'"),
         ("specimen.call_limit = 0\n", "specimen.call_limit: greater than 0 expected, not 0"),
-        ('cpus = "all"\n', "cpus: 'auto' or 'shared' or a table expected, not 'all'"),
+        ('cpus = "all"\n', "cpus: 'auto', 'nuc', 'isolated' or 'shared' or a table expected, not 'all'"),
         ("limits = 3\n", "limits: a table expected, not 3"),
         ("limits = { steal_share = 7 }\n", "limits.steal_share: less than or equal to 1 expected, not 7"),
         ("limits.steal_share = -0.5\n", "limits.steal_share: greater than or equal to 0 expected, not -0.5"),

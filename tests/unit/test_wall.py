@@ -36,8 +36,9 @@ LEFT = {
 RIGHT = {"figures", "frames", "published", "report", "summary"}
 # Used on both sides, so they load neither. Of these `cli` and its kin load more only when a command needs it.
 BOTH = {
-    *("claims", "cores", "errors", "experiment", "latency", "model", "plan", "preprocess", "process", "proof"),
-    *("sampling", "scenario", "stats", "store", "testing", "validity", "versions"),
+    *("claims", "cores", "disturbances", "errors", "experiment", "kernelfiles", "latency", "layouts", "model", "plan"),
+    *("preprocess", "process", "proof", "sampling", "scenario", "stats", "store", "testing", "topology", "tuning"),
+    *("validity", "versions"),
     *("__init__", "arguments", "cli", "progress"),
 }
 
