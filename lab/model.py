@@ -47,6 +47,7 @@ class Scenario:
     counters: dict[str, int] = field(default_factory=dict)  # by how much Kamailio's counters grow with each call
     traffic: str = ""  # SIPp's file, where it is another scenario's
     setup: str = ""  # scenario that every subscriber goes through before the slices
+    subscribers: int = 0  # that it takes at least
     bindings: bool = True  # who went through it has a binding
     log_bytes: int = 0  # what a call logs, where that is more than a latency line a leg
 
