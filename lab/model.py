@@ -96,6 +96,7 @@ class Specimen:
     log: Literal["file", "tee"] = "file"  # straight to a file, or in colour through a pipe to tee
     call_limit: int | None = None  # SIPp's -l; None: never reached
     trace_messages: bool = False  # SIPp's -trace_msg
+    sipp_cpu_shares: int = 1024  # of its container, where all of a Kamailio's has 1024: who goes first on shared CPUs
     sipp_buffer_bytes: int | None = None  # what its socket holds of replies; None: SIPp's own 64 KiB
 
 

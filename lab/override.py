@@ -88,6 +88,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration
             "extends": {"file": BASE, "service": "sipp"},
             "image": images.sipp,
             "cpuset": layout.text(Role.SIPP),
+            **({"cpu_shares": plan.specimen.sipp_cpu_shares} if plan.specimen else {}),
             "profiles": _ReplaceList(),
             "network_mode": f"service:{kamailio_of(cell.name)}",
             "depends_on": {kamailio_of(cell.name): {"condition": "service_started"}},
