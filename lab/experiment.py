@@ -75,6 +75,7 @@ class SpecimenKeys:
     call_limit: Positive | None = _SPECIMEN.call_limit
     trace_messages: bool = _SPECIMEN.trace_messages
     sipp_cpu_shares: Positive = _SPECIMEN.sipp_cpu_shares
+    sipp_buffer_bytes: Positive | None = _SPECIMEN.sipp_buffer_bytes
 
 
 @checked(frozen=True, config=_STRICT)

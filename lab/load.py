@@ -27,12 +27,14 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
     traced = plan.specimen is not None and plan.specimen.trace_messages
+    buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
     return [
         *_sipp(plan.scenario_of(piece.cell).file, piece.call_id_prefix),
         *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
+        *(("-buff_size", str(buffer)) if buffer else ()),
         *(("-trace_msg", "-message_file", MESSAGES) if traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]

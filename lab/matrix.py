@@ -15,7 +15,7 @@ class State(StrEnum):
     AVAILABLE = "available"  # nothing is built yet, and the suite's mirror answers
     UNAVAILABLE = "not available"
     FAILED = "not built"  # the image is there, without this engine
-    BROKEN = "broken"  # it is built, and known not to do its work
+    BROKEN = "broken"  # known not to do its work
     NONE = "none"  # the release has no such engine
 
 

@@ -47,6 +47,7 @@ class Scenario:
     counters: dict[str, int] = field(default_factory=dict)  # by how much Kamailio's counters grow with each call
     traffic: str = ""  # SIPp's file, where it is another scenario's
     setup: str = ""  # scenario that every subscriber goes through before the slices
+    subscribers: int = 0  # that it takes at least
     bindings: bool = True  # who went through it has a binding
     log_bytes: int = 0  # what a call logs, where that is more than a latency line a leg
 
@@ -95,7 +96,8 @@ class Specimen:
     log: Literal["file", "tee"] = "file"  # straight to a file, or in colour through a pipe to tee
     call_limit: int | None = None  # SIPp's -l; None: never reached
     trace_messages: bool = False  # SIPp's -trace_msg
-    sipp_cpu_shares: int = 1024  # of its container, where Kamailio's has 1024: who goes first on shared CPUs
+    sipp_cpu_shares: int = 1024  # of its container, where all of a Kamailio's has 1024: who goes first on shared CPUs
+    sipp_buffer_bytes: int | None = None  # what its socket holds of replies; None: SIPp's own 64 KiB
 
 
 @dataclass(frozen=True, slots=True)

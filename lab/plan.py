@@ -65,7 +65,7 @@ def make(
         rounds=tuple(_round(number, cells, experiment, calls, order) for number in range(1, keys.rounds + 1)),
         repeats=0 if experiment.specimen else keys.repeats,
         children=children,
-        subscribers=keys.subscribers,
+        subscribers=max(keys.subscribers, *(scenario.subscribers for scenario in scenarios.values())),
         scenarios=tuple(scenarios.values()),
         limits=experiment.limits,
         inputs=dict(inputs),

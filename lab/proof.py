@@ -5,6 +5,7 @@ answers nothing and looks fast: so both the loaded configuration and a live repl
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab import preprocess
@@ -18,14 +19,14 @@ from lab.sampling import parse_processes, sections
 # those the files are taken, and lab.preprocess says what counts in them.
 SCRIPT = """
 set -e
-echo '== modules'; timeout 10 kamcmd core.modules
+echo '== modules'; timeout 10 kamcmd core.modules || sed -n 's|.*/\\(\\w*\\)\\.so$|\\1|p' /proc/1/maps | sort -u
 echo '== processes'; timeout 10 kamcmd core.psx
 echo '== arguments'; tr '\\0' '\\n' </proc/1/cmdline
 echo '== configuration'
 xargs -0 -a /proc/1/cmdline sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true
 echo
 echo '== files'
-for file in /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg /usr/share/kemi-lab/upstream/*.cfg; do
+for file in /run/kamailio/*.cfg /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg /usr/share/kemi-lab/upstream/*.cfg; do
   if [ -f "$file" ]; then echo "=== $file"; cat "$file"; echo; fi
 done
 echo '== allowed'; grep -H Cpus_allowed_list /proc/[0-9]*/status || true
@@ -74,10 +75,11 @@ def parse(text: str) -> Word:
     configuration = parts["configuration"]
     if "loadmodule" not in configuration:
         configuration = _evaluated(parts["files"], parts["arguments"].splitlines())
+    names = preprocess.substitutions(configuration)
     configuration = re.sub(r"#.*", "", configuration)
     if "loadmodule" not in configuration:
         raise TestbedError("Kamailio does not print its configuration", detail=text[-2000:])
-    engine, script = _engine(configuration, set(parts["modules"].split()), parts["arguments"].splitlines())
+    engine, script = _engine(configuration, set(parts["modules"].split()), names)
     processes = parse_processes(parts["processes"])
     allowed = re.findall(r"^/proc/(\d+)/status:Cpus_allowed_list:\s*(\S+)$", parts["allowed"], re.MULTILINE)
     return Word(
@@ -95,7 +97,7 @@ def _evaluated(files: str, arguments: list[str]) -> str:
     return preprocess.evaluate(dict(zip(pieces[::2], pieces[1::2], strict=True)), main, arguments)
 
 
-def _engine(configuration: str, modules: set[str], arguments: list[str]) -> tuple[str, str]:
+def _engine(configuration: str, modules: set[str], names: Mapping[str, str]) -> tuple[str, str]:
     """The engine that Kamailio has chosen, and the script that its module was given."""
     named = re.findall(r'^\s*cfgengine\s*=?\s*"?(\w+)"?', configuration, re.MULTILINE)
     word = named[-1] if named else NATIVE  # of several assignments the last one counts
@@ -105,11 +107,11 @@ def _engine(configuration: str, modules: set[str], arguments: list[str]) -> tupl
         if word == kemi.word and kemi.module in modules and kemi.folder in paths.get(kemi.module, ""):
             pattern = rf'modparam\(\s*"{kemi.module}"\s*,\s*"(?:{_SCRIPT_PARAMETERS})"\s*,\s*([^)\s]+)\s*\)'
             script = re.search(pattern, configuration)
-            return engine, _resolve(script[1], arguments) if script else ""
+            return engine, _resolve(script[1], names) if script else ""
     return word, ""
 
 
-def _resolve(value: str, arguments: list[str]) -> str:
-    """A name by what the command line says of it; otherwise a quoted string that is a path."""
+def _resolve(value: str, names: Mapping[str, str]) -> str:
+    """A name by what the configuration substitutes for it; otherwise a quoted string that is a path."""
     name = value.strip('"')
-    return preprocess.substitutions(arguments).get(name, name if "/" in name else "")
+    return names.get(name, name if "/" in name else "")

@@ -36,6 +36,7 @@ class Keys:
     whole: Name = "registration"
     traffic: File = ""
     setup: Name = ""
+    subscribers: Count = 0
     bindings: Annotated[bool, Field(strict=True)] = True
     log_bytes: Count = 0
 
@@ -64,6 +65,7 @@ def read(path: Path) -> Scenario:
         counters=keys.counters,
         traffic=keys.traffic,
         setup=keys.setup,
+        subscribers=keys.subscribers,
         bindings=keys.bindings,
         log_bytes=keys.log_bytes,
     )

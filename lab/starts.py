@@ -15,6 +15,8 @@ from lab.station import Holder, Station
 from lab.testbed import Testbed
 from lab.topology import format_list
 
+SETUP_RATE_PER_S = 400  # of all cells together, which are set up at the same time; at least
+
 
 @dataclass(frozen=True, slots=True)
 class Starts:
@@ -84,7 +86,8 @@ class Starts:
         rate = self.plan.rounds[0].slices[0].rate_per_s
         if scenario.setup:
             setup = self.plan.scenario(scenario.setup)
-            said = station.rehearse(setup, self.plan.subscribers, rate)
+            at_once = sum(bool(self.plan.scenario_of(cell.name).setup) for cell in self.plan.cells)
+            said = station.rehearse(setup, self.plan.subscribers, max(rate, SETUP_RATE_PER_S) // at_once or 1)
             if said:
                 return (f"set-up by {setup.name}: {said}",)
         if self.plan.specimen:

@@ -1,5 +1,6 @@
 """The published experiment's result page, as Markdown: the page of 2018 beside this lab's run of it."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from lab.published import AS_PRINTED, AS_RUN, CORRECTED, PAGE, Published, Ratio, Run, authenticated, interval, spread
@@ -54,7 +55,8 @@ def _lines(found: Published) -> Iterator[str]:
         "form",
         "engine",
         "achieved calls/s",
-        "requests a call",
+        "lines a call",
+        "requests a call, each once",
         "replies a call",
         "retransmissions",
         "authenticated",
@@ -63,8 +65,8 @@ def _lines(found: Published) -> Iterator[str]:
     yield ""
     yield "## What failed of the lab's own checks"
     yield ""
-    head = ("form", "engine", "run", "datagrams lost", "workers waited for a CPU", "torn lines", "failed checks")
-    yield from _table(head, [_checks(run) for run in found.runs if run.failed_checks is not None])
+    checked = ("form", "engine", "run", "datagrams lost", "workers waited for a CPU", "torn lines", "failed checks")
+    yield from _table(checked, [_checks(run) for run in found.runs if run.failed_checks is not None])
     yield ""
     yield "## Every run, as the page's awk script counts it"
     for form, what in FORMS.items():
@@ -90,7 +92,8 @@ def _engines(ratios: Sequence[Ratio]) -> list[str]:
 
 def _checks(run: Run) -> tuple[str, ...]:
     delay = "-" if run.run_delay is None else f"{run.run_delay:.0%}"
-    return (run.form, run.engine, *(str(value) for value in (run.number, run.lost, delay, run.torn, run.failed_checks)))
+    values = (run.number, run.lost, delay, run.torn, run.failed_checks)
+    return (run.form, run.engine, *("-" if value is None else str(value) for value in values))
 
 
 def _ratio_row(engine: str, ratios: Sequence[Ratio]) -> tuple[str, ...]:
@@ -110,10 +113,11 @@ def _calls(found: Published) -> Iterator[tuple[str, ...]]:
             yield (
                 form,
                 engine,
-                _range([run.rate_per_s or 0.0 for run in runs], 0),
+                _range([run.rate_per_s for run in runs], 0),
+                _range([run.figures.cnt / run.calls for run in runs], 3),
                 _shares([run.methods or {} for run in runs]),
                 _shares([run.replies or {} for run in runs]),
-                _range([float(run.retransmissions or 0) for run in runs], 0),
+                _range([run.retransmissions for run in runs], 0),
                 authenticated(runs),
             )
 
@@ -123,8 +127,12 @@ def _shares(counts: Sequence[dict[str, float]]) -> str:
     return ", ".join(f"{name} {_range([each.get(name, 0.0) for each in counts], 3)}" for name in names)
 
 
-def _range(values: Sequence[float], digits: int) -> str:
-    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
+def _range(values: Sequence[float | None], digits: int) -> str:
+    """What is not known of one run is not known of all."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    if len(known) < len(values):
+        return "-"
+    low, high = (f"{value:.{digits}f}" for value in (min(known), max(known)))
     return low if low == high else f"{low} to {high}"
 
 

@@ -192,6 +192,12 @@ def friendly_but_no_scanner(phone: Phone, call: str) -> list[Datagram]:
     return phone.send(request("OPTIONS", HOME, call, headers=("User-Agent: phone/1.0 (friendlyscanner)",)))
 
 
+@case("200 Keepalive")
+def name_that_is_no_utf8(phone: Phone, call: str) -> list[Datagram]:
+    """A phone may call itself as it likes, in Latin-1, say."""
+    return phone.send(request("OPTIONS", HOME, call, headers=("User-Agent: T\udce9l\udce9phone",)))
+
+
 @case("483 Too Many Hops")
 def no_hop_left(phone: Phone, call: str) -> list[Datagram]:
     """Max-Forwards 0."""
@@ -818,6 +824,12 @@ def untold(text: str, version: str) -> str:
     words = "I'm terribly sorry, server error occurred (1/SL)"
     return UNTOLD.sub(lambda found: f"500 {words}" if found[0][0].isdigit() else words, text)
 
+
+# What Python 3 cannot do: its text is Unicode, so that asking for a header that is no UTF-8 throws, and the request
+# gets no answer (docs/engines/python3.md).
+UNDECODED = "name_that_is_no_utf8"
+UNDECODING = frozenset({"python3", "python3s"})
+UNDECODED_ERROR = re.compile(r"Unhandled exception in the Python code|error exception occurred")
 
 # Calls that are accounted, by native routing: what acc and missed_calls have of them. Nothing else is.
 ACCOUNTED = (

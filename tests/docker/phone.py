@@ -57,6 +57,9 @@ class SilenceError(Exception):
     """Kamailio does not even answer the keepalive any more."""
 
 
+BYTES = "surrogateescape"  # what is no UTF-8 goes out, and comes back, as it is: \udce9 is the byte E9
+
+
 class Phone:
     """All sockets of SOCKETS, on one line to the container that has them."""
 
@@ -104,7 +107,7 @@ class Phone:
 
     def _write(self, at: str, text: str) -> None:
         assert self._line.stdin
-        self._line.stdin.write(f"{at} {text.encode().hex()}\n")
+        self._line.stdin.write(f"{at} {text.encode(errors=BYTES).hex()}\n")
         self._line.stdin.flush()
 
     def _read(self) -> Datagram:
@@ -112,7 +115,7 @@ class Phone:
             at, _, content = self._lines.get(timeout=PATIENCE_SECONDS).strip().partition(" ")
         except queue.Empty:
             raise SilenceError("no answer to a keepalive") from None
-        return Datagram(at, bytes.fromhex(content).decode())
+        return Datagram(at, bytes.fromhex(content).decode(errors=BYTES))
 
     def _listen(self) -> None:
         for line in self._line.stdout or ():

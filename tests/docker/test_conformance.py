@@ -26,6 +26,9 @@ from tests.docker.conversations import (
     MISSED,
     STRANGER,
     TRUSTED,
+    UNDECODED,
+    UNDECODED_ERROR,
+    UNDECODING,
     Case,
     Difference,
     expected_of,
@@ -201,6 +204,9 @@ def test_every_engine_replies_as_native_routing_does(hearing: Hearing, release: 
     """Whole messages, header by header, replies and what is sent on."""
     for seen in _cell(hearing, release, engine):
         native = hearing.of(release)[NATIVE].replies[one.name]
+        if engine in UNDECODING and one.name == UNDECODED:
+            assert seen.replies[one.name] == []
+            continue
         assert_alike(
             [_text(datagram, engine) for datagram in seen.replies.get(one.name, [])],
             [untold(_text(datagram, NATIVE), seen.version) for datagram in native],
@@ -220,6 +226,9 @@ def test_every_engine_logs_the_errors_of_native_routing(hearing: Hearing, releas
     """The ban and the malformed messages; a callback that throws, and answers nothing less for it, would show here."""
     for seen in _cell(hearing, release, engine):
         own = [_complaint(line) for line in seen.errors]
+        if engine in UNDECODING:
+            assert [line for line in own if UNDECODED_ERROR.search(line)]
+            own = [line for line in own if not UNDECODED_ERROR.search(line)]
         native = [_complaint(line) for line in hearing.of(release)[NATIVE].errors]
         if engine != NATIVE:
             native = [untold(line, seen.version) for line in native]

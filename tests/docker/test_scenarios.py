@@ -62,6 +62,8 @@ def test_every_scenario_runs(lab: Lab) -> None:
         for engine in ("native", "lua"):
             assert counts(summary, f"{engine}-{scenario}") == dict.fromkeys(legs, CALLS)
     assert summary["broken"] == {}
+    # What is refreshed has to be there: all thousand of them, of which the slice refreshes the first few.
+    assert starts(lab)["lua-reregister"].bindings == 1000
 
 
 def test_mysql_and_mariadb_side_by_side(lab: Lab) -> None:

@@ -105,11 +105,12 @@ def test_what_precedes_the_slices_is_of_no_slice(calls: int) -> None:
 def test_a_specimen_is_sent_as_it_was() -> None:
     """With a limit that sheds load, with every message traced, and for as long as it takes."""
     piece = of_calls(20_000, 4000)
-    found = Specimen(call_limit=10_000, trace_messages=True)
+    found = Specimen(call_limit=10_000, trace_messages=True, sipp_buffer_bytes=4194304)
     asked = told(load.command(replace(PLAN, specimen=found), piece))
     assert asked["-l"] == "10000"
     assert asked["-message_file"].startswith(f"{VOLUME}/")
     assert "-trace_msg" in asked
+    assert asked["-buff_size"] == "4194304"
     assert float(asked["-timeout"].removesuffix("s")) == load.SPECIMEN_SECONDS
     assert load.call_limit(replace(PLAN, specimen=found), piece) == 10_000
 

@@ -92,6 +92,13 @@ def test_the_hash_covers_what_the_file_leaves_to_the_machine(tmp_path: Path) -> 
     assert len(hashes) == 5
 
 
+@pytest.mark.parametrize(("needed", "had"), [(0, 20), (20, 20), (1000, 1000)])
+def test_a_scenario_has_the_subscribers_that_it_needs(tmp_path: Path, needed: int, had: int) -> None:
+    """The file's, or more."""
+    declared = {"register": replace(testing.SCENARIO, subscribers=needed)}
+    assert make(tmp_path, scenarios=declared).subscribers == had
+
+
 def test_a_round_whose_log_would_not_fit_is_refused(tmp_path: Path) -> None:
     """By the line to change: half-way through, lines would be lost."""
     with pytest.raises(BadInputError, match=r"mine\.toml:5: slices: a round may log some 1\.\d GB") as refused:

@@ -24,21 +24,37 @@ def script(engine: str, routing: str = "parity") -> str:
     return f"/etc/kamailio/{routing}/{engine.removesuffix('jit')}.{SUFFIX.get(engine, 'py')}"
 
 
-def arguments(engine: str, configuration: str = "kamailio", routing: str = "parity") -> list[str]:
+def arguments(engine: str) -> list[str]:
     """Kamailio's command line, as the entry point gives it."""
     return [
-        *("kamailio", "-DD", "-E", "-f", f"/etc/kamailio/{configuration}.cfg", "-n", "1"),
+        *("kamailio", "-DD", "-E", "-f", "/run/kamailio/main.cfg", "-n", "1"),
         *("-A", f"WITH_ENGINE_{engine.upper()}", "-A", 'DBURL="mysql://kamailio@localhost/kamailio_x"'),
-        f"--substdefs=|LAB_SCRIPT|{script(engine, routing)}|",
     ]
 
 
-def answer(engine: str, given: Iterable[str], modules: Iterable[str] | None = None, **files: str) -> str:
+def main_file(engine: str, configuration: str) -> str:
+    """What the entry point writes."""
+    native = f'include_file "{script(engine)}"\n' if engine == NATIVE else ""
+    return (
+        f'#!KAMAILIO\n#!subst "|LAB_SCRIPT|{script(engine)}|"\ninclude_file "/etc/kamailio/{configuration}.cfg"\n'
+        f"{native}"
+    )
+
+
+def answer(
+    engine: str,
+    given: Iterable[str] | None = None,
+    modules: Iterable[str] | None = None,
+    configuration: str = "kamailio",
+    **files: str,
+) -> str:
     """What a release answers that cannot print its configuration: it gives its files instead; some of them changed."""
+    given = arguments(engine) if given is None else given
     own = [name.rstrip("?") for name in FACTS.engine[engine].modules]
     paths = [*ETC.glob("*.cfg"), *ETC.glob("*/*.cfg")]
     texts = {path.relative_to(ETC).with_suffix("").as_posix(): path.read_text() for path in paths} | files
-    listed = "".join(f"=== /etc/kamailio/{name}.cfg\n{text}\n" for name, text in texts.items())
+    listed = f"=== /run/kamailio/main.cfg\n{main_file(engine, configuration)}\n"
+    listed += "".join(f"=== /etc/kamailio/{name}.cfg\n{text}\n" for name, text in texts.items())
     said = {
         "modules": "\n".join([*FACTS.modules, *own] if modules is None else modules),
         "processes": "{\n\tIDX: 0\n\tPID: 1\n\tDSC: main process - attendant\n}",
@@ -65,7 +81,7 @@ def changed(engine: str, old: str, new: str) -> proof.Word:
     ],
 )
 def test_kamailio_says_which_engine_it_runs(engine: str, script: str, request_route: bool) -> None:  # noqa: FBT001
-    """And which script, found by the definition on its own command line."""
+    """And which script, found by what its main configuration substitutes."""
     word = proof.parse(RECORDED[engine])
     assert (word.engine, word.script, word.request_route) == (engine, script, request_route)
 
@@ -74,10 +90,10 @@ def test_the_processes_and_their_cpus() -> None:
     """Those of Kamailio alone: whoever asks has processes in the container, too."""
     word = proof.parse(RECORDED["lua"])
     assert word.processes[1] == "main process - attendant"
-    assert word.processes[7] == "udp receiver child=0 sock=127.0.0.1:5060"
+    assert word.processes[18] == "udp receiver child=0 sock=127.0.0.1:5060"
     assert word.allowed == dict.fromkeys(word.processes, "1")
-    assert "/proc/21/status" in RECORDED["lua"]
-    assert 21 not in word.processes
+    assert "/proc/27/status" in RECORDED["lua"]
+    assert 27 not in word.processes
 
 
 @pytest.mark.parametrize("route", ["request_route {\n exit;\n}\n", "request_route{ exit; }\n", "\troute {\nexit;\n}\n"])
@@ -119,7 +135,7 @@ def test_a_script_that_the_configuration_names_itself() -> None:
         ('modparam("app_lua", "load", "LAB_SCRIPT")\n', ""),
         ('modparam("app_lua", "load", "LAB_SCRIPT")\n', 'modparam("app_lua", "load", OTHER)\n'),
         ('modparam("app_lua", "load", "LAB_SCRIPT")\n', '# modparam("app_lua", "load", "LAB_SCRIPT")\n'),
-        ("--substdefs=|LAB_SCRIPT|/etc/kamailio/parity/lua.lua|\n", ""),
+        ('#!subst "|LAB_SCRIPT|/etc/kamailio/parity/lua.lua|"\n', ""),
     ],
 )
 def test_a_script_that_cannot_be_found_is_not_guessed(old: str, new: str) -> None:
@@ -150,7 +166,7 @@ def test_a_configuration_that_is_neither_printed_nor_there() -> None:
 @pytest.mark.parametrize("engine", FACTS.engine)
 def test_each_engine_is_proven_by_its_files(engine: str, configuration: str) -> None:
     """With the configuration as it lies in the tree, and the command line of the entry point."""
-    word = proof.parse(answer(engine, arguments(engine, configuration)))
+    word = proof.parse(answer(engine, configuration=configuration))
     native = engine == NATIVE
     assert (word.engine, word.script) == (engine, "" if native else script(engine))
     assert word.request_route is native
@@ -162,7 +178,7 @@ def test_each_engine_is_proven_by_its_files(engine: str, configuration: str) -> 
 @pytest.mark.parametrize("engine", RECORDED)
 def test_files_prove_what_the_print_proves(engine: str) -> None:
     """The same engine, script and request_route, whichever of the two there is."""
-    printed, worked_out = proof.parse(RECORDED[engine]), proof.parse(answer(engine, arguments(engine)))
+    printed, worked_out = proof.parse(RECORDED[engine]), proof.parse(answer(engine))
     assert (printed.engine, printed.script, printed.request_route) == (
         *(worked_out.engine, worked_out.script),
         worked_out.request_route,
@@ -172,7 +188,7 @@ def test_files_prove_what_the_print_proves(engine: str) -> None:
 @pytest.mark.parametrize("engine", [name for name in FACTS.engine if name != NATIVE])
 def test_an_engine_without_its_module_is_not_proven(engine: str) -> None:
     """Though it is chosen, and its script given: what Kamailio has loaded decides."""
-    word = proof.parse(answer(engine, arguments(engine), modules=FACTS.modules))
+    word = proof.parse(answer(engine, modules=FACTS.modules))
     assert word.script == ""
     start = replace(testing.start(1, Cell(engine, engine, "5.4.4")), engine_word=word.engine, script=word.script)
     assert f"engine proof: Kamailio names no script of {engine}" in validity.judge_start(start)
@@ -180,7 +196,7 @@ def test_an_engine_without_its_module_is_not_proven(engine: str) -> None:
 
 def test_luajit_is_told_from_lua_by_the_folder_of_its_module() -> None:
     """It is the same module of the same name, built otherwise, and chosen by the same word."""
-    both = {engine: proof.parse(answer(engine, arguments(engine), modules=["app_lua"])) for engine in ("lua", "luajit")}
+    both = {engine: proof.parse(answer(engine, modules=["app_lua"])) for engine in ("lua", "luajit")}
     assert {engine: word.engine for engine, word in both.items()} == {"lua": "lua", "luajit": "luajit"}
     assert {word.script for word in both.values()} == {"/etc/kamailio/parity/lua.lua"}
     moved = changed("lua", 'loadmodule "app_lua.so"', 'loadmodule "/usr/lib/kamailio/luajit/app_lua.so"')
@@ -210,15 +226,15 @@ def test_a_request_route_among_the_files_is_seen() -> None:
     """Where it counts: in what the configuration includes, not in a file that only lies there."""
     included = f'{(ETC / "kamailio.cfg").read_text()}include_file "mine.cfg"\n'
     route = "request_route {\n exit;\n}\n"
-    assert proof.parse(answer("lua", arguments("lua"), kamailio=included, mine=route)).request_route
-    assert not proof.parse(answer("lua", arguments("lua"), mine=route)).request_route
+    assert proof.parse(answer("lua", kamailio=included, mine=route)).request_route
+    assert not proof.parse(answer("lua", mine=route)).request_route
     off = f"#!ifdef WITH_ENGINE_NATIVE\n{route}#!endif\n"
-    assert not proof.parse(answer("lua", arguments("lua"), kamailio=included, mine=off)).request_route
+    assert not proof.parse(answer("lua", kamailio=included, mine=off)).request_route
 
 
 def test_the_configuration_is_the_one_of_the_command_line() -> None:
     """Of several that lie there; without a word of it Kamailio's own default."""
     mine = (ETC / "kamailio.cfg").read_text().replace('cfgengine "lua"', 'cfgengine "native"')
     given = arguments("lua")
-    assert proof.parse(answer("lua", arguments("lua", "mine"), mine=mine)).engine == NATIVE
-    assert proof.parse(answer("lua", [*given[:3], *given[5:]], mine=mine)).engine == "lua"
+    assert proof.parse(answer("lua", configuration="mine", mine=mine)).engine == NATIVE
+    assert proof.parse(answer("lua", [*given[:3], *given[5:]], configuration="mine", mine=mine)).engine == "lua"

@@ -44,7 +44,8 @@ def test_a_scenario_declares_what_a_call_is_and_does(scenario: Path) -> None:
     """Whatever it leaves out is as for a registration of ours."""
     declare(
         scenario,
-        'whole = "call"\nsetup = "register"\ntraffic = "other.xml"\nbindings = false\nlog_bytes = 1500\n'
+        'whole = "call"\nsetup = "register"\nsubscribers = 50\ntraffic = "other.xml"\n'
+        "bindings = false\nlog_bytes = 1500\n"
         '[legs]\na = { method = "INVITE", cseq = 1 }\nb = { method = "INVITE", cseq = 1, order = 2 }\n'
         '[counters]\n"sl.407_replies" = 1\n"registrar.accepted_regs" = 0\n',
     )
@@ -55,6 +56,7 @@ def test_a_scenario_declares_what_a_call_is_and_does(scenario: Path) -> None:
         counters={"sl.407_replies": 1, "registrar.accepted_regs": 0},
         traffic="other.xml",
         setup="register",
+        subscribers=50,
         bindings=False,
         log_bytes=1500,
     )

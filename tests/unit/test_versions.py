@@ -84,6 +84,13 @@ def test_the_modules_that_are_built_are_those_that_are_loaded() -> None:
     assert common == set(loaded) - own
 
 
+def test_the_entry_point_asks_for_nothing_that_5_2_has_not() -> None:
+    """Kamailio has long options since 5.3, and the module kemix, too."""
+    start = (IMAGES / "kamailio" / "entrypoint").read_text().partition("exec kamailio")[2]
+    assert re.findall(r"(?<= )-[^ ]+", start) == ["-DD", "-E", "-f", "-n", "-A", "-A"]
+    assert re.search(r"#!ifdef WITH_KEMIX\nloadmodule \"kemix\.so\"\n#!endif", CONFIGURATION)
+
+
 @pytest.mark.parametrize("engine", sorted(FACTS.engine))
 def test_an_engine_can_be_chosen(engine: str) -> None:
     """The configuration has its part, which the entry point defines by the engine's name."""
@@ -93,7 +100,7 @@ def test_an_engine_can_be_chosen(engine: str) -> None:
     assert part
     for module in FACTS.engine[engine].modules:
         assert module.endswith("?") or f"{module}.so" in part[1]
-    assert "LAB_SCRIPT" in part[1]
+    assert ("LAB_SCRIPT" in part[1]) is (engine != NATIVE)  # whose script is included
     scripts = [path.stem for path in (IMAGES / "kamailio" / "etc" / "parity").iterdir()]
     assert scripts.count(engine.removesuffix("jit")) == 1  # LuaJIT runs Lua's
 
