@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lab import store
+from lab.cores import Layout
 from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.latency import Pooled, pooled
-from lab.model import Cell, LegRule, Limits, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import Cell, LegRule, Limits, Plan, Role, RoundPlan, Scenario, SlicePlan
 from lab.report import terminal, view
 from lab.summary import CellSummary, Summary
 
@@ -190,6 +192,17 @@ def test_in_a_pipe_no_line_is_broken_and_nothing_is_coloured() -> None:
     assert f"  {reason}\n" in shown
     assert "\x1b" not in shown
     assert all(line == line.rstrip() for line in shown.splitlines())
+
+
+def test_who_ran_where_is_told(tmp_path: Path) -> None:
+    """In one line below the design, what the machine could not give among the remarks; an old run does not tell."""
+    everyone = dict.fromkeys((Role.MYSQL, Role.SIPP, Role.DRIVER), (0, 1))
+    layout = Layout("auto", {Role.KAMAILIO: (2, 3), **everyone}, idle=(6, 7), notes=("CPU 6: not for us",))
+    store.dump(layout, tmp_path / "evidence" / "layout.json")
+    shown = terminal.render(view.build(SUMMARY, PLAN, tmp_path))
+    assert "\nCPUs, auto: Kamailio on 2-3; database, SIPp, driver on 0-1; 6-7 left idle\n" in shown
+    assert "  CPUs: CPU 6: not for us\n" in shown
+    assert "CPUs, " not in show(SUMMARY)
 
 
 def test_colour_is_there_only_when_asked_for() -> None:

@@ -143,6 +143,7 @@ def test_what_is_known_is_written_before_anything_starts(run: Run, world: World,
     assert (evidence / "experiment.toml").read_text() == "# as the user wrote it\n"
     assert store.load(Plan, evidence / "plan.json") == PLAN
     assert store.load(Facts, evidence / "host.json") == FACTS
+    assert store.load(Layout, evidence / "layout.json") == LAYOUT
     assert json.loads((evidence / "images.json").read_text())["database"]["mysql"]["id"] == "sha256:1"
     assert (evidence / "testbed" / "override.yaml").is_file()
 
