@@ -28,12 +28,14 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
         seconds = SPECIMEN_SECONDS
     traced = plan.specimen is not None and plan.specimen.trace_messages
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
+    scenario = plan.scenario_of(piece.cell)
     return [
-        *_sipp(plan.scenario_of(piece.cell).file, piece.call_id_prefix),
+        *_sipp(scenario.file, piece.call_id_prefix),
         *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
+        *(("-default_behaviors", "all,-abortunexp") if scenario.ignores_unexpected else ()),
         *(("-buff_size", str(buffer)) if buffer else ()),
         *(("-trace_msg", "-message_file", MESSAGES) if traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),

@@ -49,6 +49,7 @@ class Scenario:
     setup: str = ""  # scenario that every subscriber goes through before the slices
     subscribers: int = 0  # that it takes at least
     bindings: bool = True  # who went through it has a binding
+    ignores_unexpected: bool = False  # a reply that no step waits for is passed over, and ends no call
     log_bytes: int = 0  # what a call logs, where that is more than a latency line a leg
 
     @property

@@ -38,6 +38,7 @@ class Keys:
     setup: Name = ""
     subscribers: Count = 0
     bindings: Annotated[bool, Field(strict=True)] = True
+    ignores_unexpected: Annotated[bool, Field(strict=True)] = False
     log_bytes: Count = 0
 
 
@@ -67,6 +68,7 @@ def read(path: Path) -> Scenario:
         setup=keys.setup,
         subscribers=keys.subscribers,
         bindings=keys.bindings,
+        ignores_unexpected=keys.ignores_unexpected,
         log_bytes=keys.log_bytes,
     )
 

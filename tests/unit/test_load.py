@@ -115,6 +115,14 @@ def test_a_specimen_is_sent_as_it_was() -> None:
     assert load.call_limit(replace(PLAN, specimen=found), piece) == 10_000
 
 
+@pytest.mark.parametrize(("ignores", "asked"), [(False, None), (True, "all,-abortunexp")])
+def test_a_scenario_may_pass_over_what_it_does_not_expect(ignores: bool, asked: str | None) -> None:  # noqa: FBT001
+    """SIPp's own way is to end the call, with a BYE."""
+    scenario = replace(PLAN.scenario_of(PIECE.cell), ignores_unexpected=ignores)
+    command = load.command(replace(PLAN, scenarios=(scenario,)), PIECE)
+    assert told(command).get("-default_behaviors") == asked
+
+
 def test_a_specimen_that_asks_for_nothing_is_sent_as_ours() -> None:
     """But for the time that it may take."""
     ours, theirs = (told(load.command(plan, PIECE)) for plan in (PLAN, replace(PLAN, specimen=Specimen())))
