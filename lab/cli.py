@@ -161,31 +161,42 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from lab import tuning  # noqa: PLC0415
+    from lab import process, tuning  # noqa: PLC0415
 
     if options.undo:
+        if options.aslr or options.max_mhz:
+            raise BadInputError("--undo restores everything, and takes no other option", remedy="lab tune --undo")
         restored = tuning.undo(tuning.JOURNAL)
         for path, before in restored.items():
             _print(f"{path}: {before} again")
-        _print("" if restored else "nothing was changed, so nothing is restored", end="\n" * (not restored))
+        if not restored:
+            _print(f"nothing is written down in {tuning.JOURNAL}, so nothing is restored")
         return Exit.OK
     changes = tuning.plan(tuning.ROOT, aslr=options.aslr, max_khz=options.max_mhz and options.max_mhz * 1000)
-    for change in changes:
+    real = [change for change in changes if change.before != change.after]
+    for change in real:
         _print(f"{change.path}: {change.before} -> {change.after}")
-    if not changes:
+    if not real:
         _print("nothing to change: lab doctor says what else disturbs")
         return Exit.OK
-    if not options.yes:
-        if not sys.stdin.isatty():
-            raise BadInputError("nobody to ask whether to change that", remedy="lab tune --yes")
-        if input("Change that? lab tune --undo restores it. [y/N] ").strip().lower() not in {"y", "yes"}:
-            _print("nothing was changed")
-            return Exit.OK
-    refused = tuning.apply(changes, tuning.JOURNAL)
+    if not options.yes and not _agreed():
+        _print("nothing was changed")
+        return Exit.OK
+    with process.undisturbed():
+        refused = tuning.apply(changes, tuning.JOURNAL)
     for change, why in refused.items():
         _print(f"{change.path}: left as it was: {why}")
-    _print(f"{len(changes) - len(refused)} of {len(changes)} changed; as it was: lab tune --undo")
+    _print(f"{len(real) - len(refused)} of {len(real)} changed; as it was: lab tune --undo")
     return Exit.SETUP if refused else Exit.OK
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise BadInputError("nobody to ask whether to change that", remedy="lab tune --yes")
+    answer = ""
+    with suppress(EOFError):  # Ctrl-D
+        answer = input("Change that? lab tune --undo restores it. [y/N] ")
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def _cpus(options: argparse.Namespace) -> int:

@@ -45,6 +45,8 @@ class Layout:
 def lay_out(topology: Topology, profile: str) -> Layout:
     """The layout of a profile (PROFILES) on a machine; LayoutError where it cannot be had."""
     layout = replace(PROFILES[profile](topology), profile=profile)
+    if not all(layout.cpus[role] for role in Role):  # which for Docker would mean every CPU
+        raise LayoutError("a role would have no CPU")
     return replace(layout, notes=(*layout.notes, *_remarks(topology, layout)))
 
 
@@ -71,8 +73,8 @@ def shared(topology: Topology) -> Layout:
 
 def nuc(topology: Topology) -> Layout:
     """Four physical cores of one node with their siblings, shared by all roles, as in 2018."""
-    home = _home(topology)
-    fit = [core for core in topology.nodes[home] if core.kind == Kind.PERFORMANCE]
+    ours = topology.nodes[_home(topology)]
+    fit = [core for core in ours if core.kind == Kind.PERFORMANCE] or list(ours)
     cores = sorted(sorted(fit, key=lambda core: -len(core.threads))[:NUC_CORES], key=lambda core: core.threads)
     cpus = tuple(sorted(cpu for core in cores for cpu in core.threads[:NUC_THREADS]))
     return Layout("nuc", dict.fromkeys(Role, cpus), notes=tuple(_unlike_the_nuc(topology, cores)))
@@ -101,8 +103,8 @@ def isolated(topology: Topology) -> Layout:
         raise LayoutError(
             f"it takes {ROLES_APART} cores to keep the roles apart, and this process may use {len(order)}"
         )
-    strong = sum(core.kind == Kind.PERFORMANCE for core in order)
-    many = min((len(order) - 2) // 2, NUC_CORES, strong)
+    alike = sum((core.kind, core.node) == (order[0].kind, order[0].node) for core in order)
+    many = min((len(order) - 2) // 2, NUC_CORES, alike)
     database = 2 if len(order) >= 2 * ROLES_APART else 1
     kamailio, rest = order[:many], order[many:]
     return Layout(
@@ -142,20 +144,24 @@ PROFILES: dict[str, Callable[[Topology], Layout]] = {
 
 
 def _home(topology: Topology) -> int:
-    """The node with the most performance cores for us; of several the first."""
-    strong = {node: sum(core.kind == Kind.PERFORMANCE for core in cores) for node, cores in topology.nodes.items()}
-    return max(strong, key=lambda node: (strong[node], -node))
+    """The node with the most performance cores for us, whole ones above all; of several the first."""
+
+    def worth(node: int) -> tuple[int, int, int]:
+        strong = [core for core in topology.nodes[node] if core.kind == Kind.PERFORMANCE]
+        return sum(not core.closed for core in strong), len(strong), -node
+
+    return max(topology.nodes, key=worth)
 
 
 def _best_first(topology: Topology) -> list[Core]:
-    """Performance cores before efficient ones, whole ones before those shared with strangers, one node's together.
+    """Performance cores before efficient ones, one node's together, whole ones before those shared with strangers.
 
     The last ones first: the first CPUs of a machine have most of its interrupts.
     """
     home = _home(topology)
 
-    def rank(core: Core) -> tuple[bool, bool, bool, int, int]:
-        return core.kind == Kind.EFFICIENT, bool(core.closed), core.node != home, core.node, -core.threads[0]
+    def rank(core: Core) -> tuple[bool, bool, int, bool, int]:
+        return core.kind == Kind.EFFICIENT, core.node != home, core.node, bool(core.closed), -core.threads[0]
 
     return sorted(topology.cores, key=rank)
 

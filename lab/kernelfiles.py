@@ -7,7 +7,7 @@ from pathlib import Path
 def value(path: Path) -> str:
     """What it holds; of a choice (always [madvise] never) the chosen one; '' where it is absent or not ours to read."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8", errors="replace").strip()  # a process may call itself anything
     except OSError:
         return ""
     chosen = re.search(r"\[(\S+)\]", text)

@@ -90,7 +90,8 @@ def this() -> Topology:
 def read(root: Path, allowed: tuple[int, ...], memory_bytes: int) -> Topology:
     """What a kernel says in its /sys/devices."""
     system = root / "system" / "cpu"
-    online = _list(system / "online") or allowed
+    # What we may use is online, even where a container is shown fewer.
+    online = tuple(sorted({*_list(system / "online"), *allowed}))
     atoms = _list(root / "cpu_atom" / "cpus")
     capacities = {number: _number(system / f"cpu{number}" / "cpu_capacity") for number in online}
     fastest = max((capacity for capacity in capacities.values() if capacity), default=FULL_CAPACITY)
@@ -101,7 +102,7 @@ def read(root: Path, allowed: tuple[int, ...], memory_bytes: int) -> Topology:
 
     return Topology(
         cpus=tuple(_cpu(system / f"cpu{number}", number, kind(number)) for number in online),
-        allowed=tuple(number for number in allowed if number in online),
+        allowed=tuple(sorted(allowed)),
         offline=_list(system / "offline"),
         memory_bytes=memory_bytes,
     )

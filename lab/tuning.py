@@ -17,7 +17,8 @@ from lab.kernelfiles import value, values
 ROOT = Path("/")
 # Of the machine, not of a checkout or a user; it outlives a reboot. Tests have theirs.
 JOURNAL = Path(os.environ.get("LAB_TUNED", "/var/lib/kemi-lab/tuned.json"))
-NUC_KHZ = 1_900_000  # base clock of the i7-8650U
+CPUFREQ = Path("sys/devices/system/cpu/cpufreq")
+ASLR = Path("proc/sys/kernel/randomize_va_space")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,36 @@ class Change:
 
     path: Path
     before: str
-    after: str
+    after: str  # the same where it is only written down
 
 
 def plan(root: Path, *, aslr: bool = False, max_khz: int | None = None) -> tuple[Change, ...]:
-    """What would be changed, in this order; nothing that is as it should be already."""
+    """What would be changed, in this order; nothing that is as it should be already.
+
+    SetupError where something is asked for that this machine does not show.
+    """
+    if max_khz is not None and not values(root, f"{CPUFREQ}/policy*/scaling_max_freq"):
+        raise SetupError("this machine shows no clock that could be capped", remedy="leave out --max-mhz")
+    if aslr and not value(root / ASLR):
+        raise SetupError("this machine does not show its address space randomisation", remedy="leave out --aslr")
     wanted = dict(_wanted(root, aslr=aslr, max_khz=max_khz))
-    return tuple(Change(path, value(path), after) for path, after in wanted.items() if value(path) != after)
+    changes = [Change(path, value(path), after) for path, after in wanted.items() if value(path) != after]
+    # Turbo and the governor move limits, and forget what else was set: that is written down, too, to be restored last.
+    beside = _beside(root) if any(root / CPUFREQ.parent in change.path.parents for change in changes) else {}
+    planned = {change.path for change in changes}
+    return (*(Change(path, it, it) for path, it in beside.items() if path not in planned), *changes)
+
+
+def _beside(root: Path) -> dict[Path, str]:
+    """What a change of the clock's settings may move without being asked to."""
+    governors = set(values(root, f"{CPUFREQ}/policy*/scaling_governor").values())
+    names = ("scaling_max_freq", "scaling_min_freq", "scaling_setspeed", "energy_performance_preference", "boost")
+    patterns = (
+        *(f"{CPUFREQ}/policy*/{name}" for name in names),
+        *(f"{CPUFREQ}/{place}{governor}/*" for governor in sorted(governors) for place in ("", "policy*/")),
+    )
+    found = {path: shown for pattern in patterns for path, shown in values(root, pattern).items()}
+    return {path: shown for path, shown in found.items() if not shown.startswith("<")}  # <unsupported>
 
 
 def _wanted(root: Path, *, aslr: bool, max_khz: int | None) -> Iterator[tuple[Path, str]]:
@@ -50,7 +74,7 @@ def _wanted(root: Path, *, aslr: bool, max_khz: int | None) -> Iterator[tuple[Pa
         ("sys/devices/system/cpu/intel_pstate/no_turbo", "1", True),
         ("sys/devices/system/cpu/cpufreq/boost", "0", True),
         ("sys/kernel/mm/transparent_hugepage/enabled", "madvise", True),
-        ("proc/sys/kernel/randomize_va_space", "0", aslr),
+        (ASLR, "0", aslr),
     ):
         if asked and value(root / name) not in {"", "never"}:
             yield root / name, wanted
@@ -61,17 +85,23 @@ def apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
 
     A value that cannot be written back as it is now is not changed at all.
     """
-    kept = written_down(journal)
+    earlier = written_down(journal)
+    kept = dict(earlier)
     for change in changes:
         kept.setdefault(str(change.path), change.before)  # of two tunings the first one's
     _write_down(kept, journal)
     refused: dict[Change, str] = {}
     for change in changes:
+        if change.before == change.after:
+            continue
         why = _set(change.path, change.before) or _set(change.path, change.after)
         if why:
             refused[change] = why
             _set(change.path, change.before)
-    _write_down({path: before for path, before in kept.items() if value(Path(path)) != before}, journal)
+    if len(refused) == sum(change.before != change.after for change in changes) and not earlier:
+        kept = {}  # nothing was changed
+    left_alone = {str(change.path) for change in refused} - set(earlier)
+    _write_down({path: before for path, before in kept.items() if path not in left_alone}, journal)
     return refused
 
 
@@ -85,12 +115,14 @@ def undo(journal: Path) -> dict[str, str]:
         for path, before in reversed(kept.items()):
             if value(Path(path)) != before:
                 _set(Path(path), before)
-    left = {path: before for path, before in kept.items() if value(Path(path)) != before}
-    _write_down(left, journal)
+    gone = {path for path in kept if not Path(path).exists()}  # with a driver or a kernel that had it
+    left = {path: before for path, before in kept.items() if path not in gone and value(Path(path)) != before}
+    if left != kept:
+        _write_down(left, journal)
     if left:
         said = "\n".join(f"{path}: {value(Path(path)) or 'nothing'}, was {before}" for path, before in left.items())
         raise SetupError("not everything could be restored", detail=said, remedy="as root: lab tune --undo")
-    return kept
+    return {path: before for path, before in kept.items() if path not in gone}
 
 
 def written_down(journal: Path) -> dict[str, str]:
@@ -117,6 +149,8 @@ def _write_down(kept: dict[str, str], journal: Path) -> None:
 
 def _set(path: Path, text: str) -> str:
     """Write a value and read it back: why it is not there, or nothing."""
+    if not path.exists():
+        return "there is no such file"
     try:
         path.write_text(text, encoding="ascii")
     except OSError as error:

@@ -153,4 +153,22 @@ MACHINES = {
         caches=("0-1",),
         memory_bytes=4 * GB,
     ),
+    "hybrid, efficient cores only": Machine(
+        "the hybrid above, in a cgroup that leaves two of its E-cores",
+        cores=(*(f"{cpu}-{cpu + 1}" for cpu in range(0, 16, 2)), *_single(range(16, 24))),
+        nodes=("0-23",),
+        packages=("0-23",),
+        caches=("0-23",),
+        atoms="16-23",
+        allowed="16-17",
+    ),
+    "2-socket server, a part of it": Machine(
+        "the server above, in a cgroup that leaves the first threads of all cores, and three siblings",
+        cores=_pairs(range(20), 20),
+        nodes=("0-9,20-29", "10-19,30-39"),
+        packages=("0-9,20-29", "10-19,30-39"),
+        caches=("0-9,20-29", "10-19,30-39"),
+        allowed="0-19,30-32",
+        memory_bytes=256 * GB,
+    ),
 }

@@ -672,6 +672,10 @@ def quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def _end_of_file(_question: str) -> str:
+    raise EOFError
+
+
 def test_tuning_is_asked_for(lab_command: Lab, quiet_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would change is shown first. Nobody there to answer: nothing changes."""
     ended = lab_command("tune")
@@ -681,6 +685,8 @@ def test_tuning_is_asked_for(lab_command: Lab, quiet_machine: Path, monkeypatch:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda _question: "n")
     assert lab_command("tune").out.endswith("nothing was changed\n")
+    monkeypatch.setattr("builtins.input", _end_of_file)
+    assert lab_command("tune").code == Exit.OK
     assert laptop.read(quiet_machine) == laptop.FILES
 
 
@@ -692,7 +698,8 @@ def test_tuning_is_undone(lab_command: Lab, quiet_machine: Path) -> None:
     undone = lab_command("tune", "--undo")
     assert undone.code == Exit.OK
     assert "scaling_max_freq: 4200000 again" in undone.out
-    assert lab_command("tune", "--undo").out == "nothing was changed, so nothing is restored\n"
+    assert "nothing is restored" in lab_command("tune", "--undo").out
+    assert lab_command("tune", "--undo", "--aslr").code == Exit.USAGE
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ SEEN = {
     "container with three CPUs": (2, True, 1, 0),
     "offline CPUs": (4, True, 1, 0),
     "1-core virtual machine with two threads": (1, True, 1, 0),
+    "hybrid, efficient cores only": (2, True, 1, 2),
+    "2-socket server, a part of it": (20, True, 2, 0),
 }
 
 
@@ -58,6 +60,13 @@ def test_an_old_kernel_calls_siblings_otherwise(tmp_path: Path) -> None:
     for path in root.rglob("core_cpus_list"):
         path.rename(path.with_name("thread_siblings_list"))
     assert len(topology.read(root, tuple(range(8)), 0).cores) == 4
+
+
+def test_what_we_may_use_is_online(tmp_path: Path) -> None:
+    """A container may be shown fewer CPUs than it has, and under other numbers."""
+    root = MACHINES["2-core virtual machine"].write(tmp_path)
+    seen = topology.read(root, (6, 7), 0)
+    assert [core.threads for core in seen.cores] == [(6,), (7,)]
 
 
 def test_a_kernel_that_shows_nothing_has_cores_of_one_cpu(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def test_values_are_written_down_before_anything_changes(kernel: Kernel, monkeyp
     monkeypatch.setattr(tuning, "_set", killed)
     with pytest.raises(KeyboardInterrupt):
         tuning.apply(changes, kernel.journal)
-    assert json.loads(kernel.journal.read_text()) == {str(change.path): change.before for change in changes}
+    written = json.loads(kernel.journal.read_text())
+    assert written == {str(change.path): change.before for change in changes}
+    assert str(kernel.root / PAGES) in written
 
 
 def test_it_restores_after_a_crash_in_the_middle(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +170,7 @@ def test_what_cannot_be_restored_is_named_and_kept(kernel: Kernel) -> None:
     with pytest.raises(SetupError, match="not everything") as caught:
         tuning.undo(kernel.journal)
     assert f"{PAGES}: madvise, was always" in caught.value.detail
-    assert list(tuning.written_down(kernel.journal).values()) == ["always"]
+    assert tuning.written_down(kernel.journal) == {str(kernel.root / PAGES): "always"}
     kernel.locked.clear()
     tuning.undo(kernel.journal)
     assert laptop.read(kernel.root) == laptop.FILES
@@ -187,10 +189,44 @@ def test_a_broken_journal_is_no_permission_to_forget(kernel: Kernel) -> None:
 
 def test_a_machine_that_shows_nothing_has_nothing_to_set(tmp_path: Path) -> None:
     """Most virtual machines."""
-    assert tuning.plan(tmp_path, aslr=True, max_khz=1_900_000) == ()
+    assert tuning.plan(tmp_path) == ()
+
+
+def test_what_was_asked_for_and_is_not_there_is_told(tmp_path: Path) -> None:
+    """Rather than taken for done."""
+    with pytest.raises(SetupError, match="no clock that could be capped"):
+        tuning.plan(tmp_path, max_khz=1_900_000)
+    with pytest.raises(SetupError, match="address space randomisation"):
+        tuning.plan(tmp_path, aslr=True)
+
+
+def test_what_turbo_and_governor_move_is_restored_last(kernel: Kernel) -> None:
+    """Without turbo some drivers show, and take, no limit above the base clock; a governor forgets its settings."""
+    limit = kernel.root / f"{CPU}/cpufreq/policy0/scaling_max_freq"
+    setting = kernel.root / f"{CPU}/cpufreq/policy0/powersave/ignore_nice_load"
+    kernel.apply()
+    limit.write_text("1900000")
+    setting.write_text("0")
+    kernel.apply(max_khz=1_500_000)
+    kernel.history.clear()
+    tuning.undo(kernel.journal)
+    now = laptop.read(kernel.root)
+    assert now[f"{CPU}/cpufreq/policy0/scaling_max_freq"] == "4200000"
+    assert now[f"{CPU}/cpufreq/policy0/powersave/ignore_nice_load"] == "1"
+    order = [line.partition("=")[0].rpartition("/")[2] for line in kernel.history]
+    assert order.index("scaling_governor") < order.index("ignore_nice_load") < order.index("scaling_max_freq")
+
+
+def test_what_is_gone_cannot_be_restored_and_is_forgotten(kernel: Kernel) -> None:
+    """A driver, or a kernel, that had the file."""
+    kernel.apply()
+    gone = kernel.root / f"{CPU}/cpu0/cpuidle/state3/disable"
+    gone.unlink()
+    assert str(gone) not in tuning.undo(kernel.journal)
+    assert not kernel.journal.exists()
 
 
 def test_a_quiet_machine_is_left_alone(kernel: Kernel) -> None:
     """What is as it should be is neither changed nor written down."""
     kernel.apply(aslr=True)
-    assert tuning.plan(kernel.root, aslr=True) == ()
+    assert [change for change in tuning.plan(kernel.root, aslr=True) if change.before != change.after] == []
