@@ -1,7 +1,6 @@
 """Facts of this machine, and checks with advice. Changes nothing."""
 
 import math
-import os
 import platform
 import shutil
 import subprocess
@@ -11,8 +10,8 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from lab import topology
 from lab.errors import SetupError
-from lab.topology import format_list
 
 COMPOSE_MINIMUM = (2, 26)
 ENGINE_MINIMUM = (20, 10)
@@ -60,17 +59,13 @@ def compose_version() -> str:
     return _output(["docker", "compose", "version", "--short"])
 
 
-def allowed_cpus() -> tuple[int, ...]:
-    """CPUs that the kernel lets this process use."""
-    return tuple(sorted(os.sched_getaffinity(0)))
-
-
 def facts(client: docker.DockerClient) -> Facts:
     """Look, don't touch."""
+    machine = topology.this()
     return Facts(
         cpu_model=_cpu_model(),
-        cpus_allowed=format_list(allowed_cpus()),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpus_allowed=topology.format_list(machine.allowed),
+        memory_bytes=machine.memory_bytes,
         kernel=platform.release(),
         system=platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         architecture=platform.machine(),
@@ -121,10 +116,10 @@ def _architecture(_: Path) -> Check:
 
 
 def _cpus(_: Path) -> Check:
-    allowed = allowed_cpus()
+    allowed = topology.this().allowed
     ok = len(allowed) > 1
     advice = "" if ok else "with one CPU Kamailio, MySQL and SIPp take turns: expect noise"
-    return Check("CPUs", f"{format_list(allowed)} ({_cpu_model()})", ok=ok, advice=advice)
+    return Check("CPUs", f"{topology.format_list(allowed)} ({_cpu_model()})", ok=ok, advice=advice)
 
 
 def _disk(folder: Path, needed_bytes: int = 0) -> Check:

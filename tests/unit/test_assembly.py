@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab import assembly, experiment, host, images, process, versions
+from lab import assembly, experiment, images, process, topology, versions
 from lab.errors import BadInputError, UnavailableError
 from lab.images import Built, Recipe, Workshop
 from lab.runner import Specification
@@ -29,7 +29,7 @@ ETC = images.FOLDER / "kamailio" / "etc"
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two CPUs."""
-    monkeypatch.setattr(host, "allowed_cpus", lambda: (0, 1))
+    monkeypatch.setattr(topology, "this", lambda: topology.read(Path("/nowhere"), (0, 1), 0))
 
 
 def specify(folder: Path, more: str = "", *, source: Path | None = None, suite: str = "") -> Specification:

@@ -473,7 +473,7 @@ def test_what_a_file_names_must_be_there(
 ) -> None:
     """Before an image is built: by file, line and key."""
     monkeypatch.setattr(host, "engine", lambda: None)
-    monkeypatch.setattr(host, "allowed_cpus", lambda: (0, 1))
+    monkeypatch.setattr(topology, "this", lambda: topology.read(Path("/nowhere"), (0, 1), 0))
     monkeypatch.setattr(images.Workshop, "ensure", raising(AssertionError("too late")))
     key = line.partition(" ")[0]
     lines = [old for old in EXPERIMENT.read_text().splitlines() if not old.startswith(f"{key} ")]
