@@ -30,12 +30,11 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
     scenario = plan.scenario_of(piece.cell)
     return [
-        *_sipp(scenario.file, piece.call_id_prefix),
+        *_sipp(scenario.file, piece.call_id_prefix, ignores_unexpected=scenario.ignores_unexpected),
         *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
-        *(("-default_behaviors", "all,-abortunexp") if scenario.ignores_unexpected else ()),
         *(("-buff_size", str(buffer)) if buffer else ()),
         *(("-trace_msg", "-message_file", MESSAGES) if traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
@@ -46,7 +45,7 @@ def once(scenario: Scenario, calls: int, rate_per_s: int) -> list[str]:
     """SIPp for what precedes the slices: so many calls, no statistics."""
     seconds = calls / rate_per_s + GRACE_SECONDS
     return [
-        *_sipp(scenario.file, "setup-"),
+        *_sipp(scenario.file, "setup-", ignores_unexpected=scenario.ignores_unexpected),
         *("-inf", "/scenarios/users.csv", "-r", str(rate_per_s), "-m", str(calls), "-l", str(calls + 1)),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
@@ -117,10 +116,11 @@ def users(count: int, domain: str) -> str:
     return "SEQUENTIAL\n" + "".join(lines)
 
 
-def _sipp(file: str, call_id: str) -> list[str]:
+def _sipp(file: str, call_id: str, *, ignores_unexpected: bool = False) -> list[str]:
     return [
         *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(LOCAL_PORT), "-nostdin"),
         *("-sf", f"/scenarios/{file}", "-cid_str", f"{call_id}%u"),
+        *(("-default_behaviors", "all,-abortunexp") if ignores_unexpected else ()),
     ]
 
 
