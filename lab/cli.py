@@ -173,7 +173,7 @@ def _tune(options: argparse.Namespace) -> int:
             _print(f"nothing is written down in {tuning.JOURNAL}, so nothing is restored")
         return Exit.OK
     changes = tuning.plan(tuning.ROOT, aslr=options.aslr, max_khz=options.max_mhz and options.max_mhz * 1000)
-    real = [change for change in changes if change.before != change.after]
+    real = [change for change in changes if change.real]
     for change in real:
         _print(f"{change.path}: {change.before} -> {change.after}")
     if not real:

@@ -183,13 +183,11 @@ def _remarks(topology: Topology, layout: Layout) -> Iterator[str]:
     own = set(layout.cpus[Role.KAMAILIO])
     cores = [core for core in topology.cores if own & set(core.threads)]
     apart = layout.profile not in {"nuc", "shared"}  # where all are to be together, that is no remark
-    for role in Role if apart else ():
-        both = own & set(layout.cpus[role])
-        if role != Role.KAMAILIO and both:
+    siblings = {cpu for core in cores for cpu in core.threads} - own
+    for role in [role for role in Role if role != Role.KAMAILIO] if apart else []:
+        if both := own & set(layout.cpus[role]):
             yield f"CPU {_text(both)}: {NAMES[role]} takes turns with Kamailio, whose requests wait for it"
-    for role in Role if apart else ():
-        beside = {cpu for core in cores for cpu in core.threads} & set(layout.cpus[role]) - own
-        if role != Role.KAMAILIO and beside:
+        if beside := siblings & set(layout.cpus[role]):
             yield f"CPU {_text(beside)}: {NAMES[role]} shares a core with Kamailio, and each slows the other down"
     if closed := {cpu for core in cores for cpu in core.closed}:
         yield f"CPU {_text(closed)}: a sibling of Kamailio's, but not for us: whoever runs there slows Kamailio down"

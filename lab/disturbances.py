@@ -128,11 +128,11 @@ def _aslr(root: Path) -> Iterator[Disturbance]:
 
 
 def _irqbalance(root: Path) -> Iterator[Disturbance]:
-    on = "irqbalance" in _programs(root)
+    seen = _seen(root, {"irqbalance"})
     yield Disturbance(
         "irqbalance",
-        "running" if on else "not running" if _all_seen(root) else NOT_SHOWN,
-        on or (False if _all_seen(root) else None),
+        NOT_SHOWN if seen is None else "running" if seen else "not running",
+        None if seen is None else bool(seen),
         "interrupts move to other CPUs in the middle of a run, Kamailio's among them",
         "systemctl stop irqbalance; afterwards: systemctl start irqbalance",
     )
@@ -152,11 +152,11 @@ def _swap(root: Path) -> Iterator[Disturbance]:
 
 
 def _clock(root: Path) -> Iterator[Disturbance]:
-    keepers = sorted(CLOCK_KEEPERS & _programs(root))
+    seen = _seen(root, CLOCK_KEEPERS)
     yield Disturbance(
         "clock",
-        f"kept by {', '.join(keepers)}" if keepers else "kept by nobody" if _all_seen(root) else NOT_SHOWN,
-        bool(keepers) or (False if _all_seen(root) else None),
+        NOT_SHOWN if seen is None else f"kept by {', '.join(sorted(seen)) or 'nobody'}",
+        None if seen is None else bool(seen),
         "latency is wall-clock time: slewing stretches it by up to 0.05 %, a step makes its slice invalid",
         "none needed: a run checks each slice (limit clock_drift_usec)",
     )
@@ -174,9 +174,14 @@ def _virtualisation(_root: Path) -> Iterator[Disturbance]:
     )
 
 
-def _all_seen(root: Path) -> bool:
-    """Whether this machine's own processes show: not in a container, nor where others' are hidden."""
-    return bool(value(root / "proc/1/comm")) and _detected("--container") in {"", NONE}
+def _seen(root: Path, names: set[str]) -> set[str] | None:
+    """Which of these programs run here; None where none shows, and the machine's own ones would not show either.
+
+    They do not in a container, nor where others' processes are hidden.
+    """
+    running = names & set(values(root, "proc/[0-9]*/comm").values())
+    shown = value(root / "proc/1/comm") and _detected("--container") in {"", NONE}
+    return running if running or shown else None
 
 
 def _detected(what: str) -> str:
@@ -186,10 +191,6 @@ def _detected(what: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
-
-
-def _programs(root: Path) -> set[str]:
-    return set(values(root, "proc/[0-9]*/comm").values())
 
 
 _ALL: tuple[Callable[[Path], Iterator[Disturbance]], ...] = (

@@ -30,7 +30,6 @@ class Cpu:
     siblings: tuple[int, ...]  # the online CPUs of its physical core, itself among them
     cache: tuple[int, ...]  # the online CPUs that share its last-level cache; empty: the kernel does not say
     kind: Kind = Kind.PERFORMANCE
-    max_khz: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +74,6 @@ class Topology:
             nodes.setdefault(core.node, []).append(core)
         return {node: tuple(cores) for node, cores in sorted(nodes.items())}
 
-    @property
-    def smt(self) -> bool:
-        """Whether cores have more than one CPU online."""
-        return any(len(cpu.siblings) > 1 for cpu in self.cpus)
-
 
 def this() -> Topology:
     """The machine that we are on, as far as this process may use it."""
@@ -120,7 +114,6 @@ def _cpu(folder: Path, number: int, kind: Kind) -> Cpu:
         siblings=siblings,
         cache=_last_cache(folder / "cache"),
         kind=kind,
-        max_khz=_number(folder / "cpufreq" / "cpuinfo_max_freq"),
     )
 
 

@@ -5,7 +5,7 @@ Nothing but `lab tune` comes here: measuring never changes the host.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from lab.kernelfiles import value, values
 ROOT = Path("/")
 # Of the machine, not of a checkout or a user; it outlives a reboot. Tests have theirs.
 JOURNAL = Path(os.environ.get("LAB_TUNED", "/var/lib/kemi-lab/tuned.json"))
-CPUFREQ = Path("sys/devices/system/cpu/cpufreq")
+CPU = Path("sys/devices/system/cpu")
+CPUFREQ = CPU / "cpufreq"
 ASLR = Path("proc/sys/kernel/randomize_va_space")
 
 
@@ -27,7 +28,12 @@ class Change:
 
     path: Path
     before: str
-    after: str  # the same where it is only written down
+    after: str
+
+    @property
+    def real(self) -> bool:
+        """Not only to be written down."""
+        return self.before != self.after
 
 
 def plan(root: Path, *, aslr: bool = False, max_khz: int | None = None) -> tuple[Change, ...]:
@@ -40,9 +46,9 @@ def plan(root: Path, *, aslr: bool = False, max_khz: int | None = None) -> tuple
     if aslr and not value(root / ASLR):
         raise SetupError("this machine does not show its address space randomisation", remedy="leave out --aslr")
     wanted = dict(_wanted(root, aslr=aslr, max_khz=max_khz))
-    changes = [Change(path, value(path), after) for path, after in wanted.items() if value(path) != after]
+    changes = [change for path, after in wanted.items() if (change := Change(path, value(path), after)).real]
     # Turbo and the governor move limits, and forget what else was set: that is written down, too, to be restored last.
-    beside = _beside(root) if any(root / CPUFREQ.parent in change.path.parents for change in changes) else {}
+    beside = _beside(root) if any(root / CPU in change.path.parents for change in changes) else {}
     planned = {change.path for change in changes}
     return (*(Change(path, it, it) for path, it in beside.items() if path not in planned), *changes)
 
@@ -61,18 +67,17 @@ def _beside(root: Path) -> dict[Path, str]:
 
 def _wanted(root: Path, *, aslr: bool, max_khz: int | None) -> Iterator[tuple[Path, str]]:
     """The clock's limit comes first, so that it is restored last: without turbo some drivers take no higher one."""
-    cpu = root / "sys/devices/system/cpu"
     if max_khz is not None:
-        yield from dict.fromkeys(values(cpu, "cpufreq/policy*/scaling_max_freq"), str(max_khz)).items()
-    for path in values(cpu, "cpufreq/policy*/scaling_governor"):
+        yield from dict.fromkeys(values(root, f"{CPUFREQ}/policy*/scaling_max_freq"), str(max_khz)).items()
+    for path in values(root, f"{CPUFREQ}/policy*/scaling_governor"):
         if "performance" in value(path.with_name("scaling_available_governors")).split():
             yield path, "performance"
-    for path in values(cpu, "cpu[0-9]*/cpuidle/state*/disable"):
+    for path in values(root, f"{CPU}/cpu[0-9]*/cpuidle/state*/disable"):
         if int(value(path.with_name("latency")) or 0) > SLOW_WAKE_USEC:
             yield path, "1"
     for name, wanted, asked in (
-        ("sys/devices/system/cpu/intel_pstate/no_turbo", "1", True),
-        ("sys/devices/system/cpu/cpufreq/boost", "0", True),
+        (CPU / "intel_pstate/no_turbo", "1", True),
+        (CPUFREQ / "boost", "0", True),
         ("sys/kernel/mm/transparent_hugepage/enabled", "madvise", True),
         (ASLR, "0", aslr),
     ):
@@ -86,23 +91,20 @@ def apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
     A value that cannot be written back as it is now is not changed at all.
     """
     earlier = written_down(journal)
-    kept = dict(earlier)
-    for change in changes:
-        kept.setdefault(str(change.path), change.before)  # of two tunings the first one's
-    _write_down(kept, journal)
+    _write_down(_and(earlier, changes), journal)
     refused: dict[Change, str] = {}
     for change in changes:
-        if change.before == change.after:
-            continue
-        why = _set(change.path, change.before) or _set(change.path, change.after)
-        if why:
+        if change.real and (why := _set(change.path, change.before) or _set(change.path, change.after)):
             refused[change] = why
             _set(change.path, change.before)
-    if len(refused) == sum(change.before != change.after for change in changes) and not earlier:
-        kept = {}  # nothing was changed
-    left_alone = {str(change.path) for change in refused} - set(earlier)
-    _write_down({path: before for path, before in kept.items() if path not in left_alone}, journal)
+    made = [change for change in changes if change not in refused]
+    _write_down(_and(earlier, made if any(change.real for change in made) else []), journal)
     return refused
+
+
+def _and(earlier: dict[str, str], changes: Iterable[Change]) -> dict[str, str]:
+    """What is to be restored after these changes, too; of two tunings the first one's values."""
+    return {**earlier, **{str(it.path): it.before for it in changes if str(it.path) not in earlier}}
 
 
 def undo(journal: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Machines to lay roles out on: written from published listings, as said with each, and never measured on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.topology import Topology, format_list, parse_list, read
@@ -85,6 +85,25 @@ LAPTOP = Machine(
     caches=("0-7",),
 )
 
+HYBRID = Machine(
+    "lscpu --all --extended of a Core i9-12900K: 8 P-cores with CPUs 0-15 in pairs, 8 E-cores with CPUs 16-23",
+    cores=(*(f"{cpu}-{cpu + 1}" for cpu in range(0, 16, 2)), *_single(range(16, 24))),
+    nodes=("0-23",),
+    packages=("0-23",),
+    caches=("0-23",),
+    atoms="16-23",
+    memory_bytes=64 * GB,
+)
+
+SERVER = Machine(
+    "lscpu -e of a server with two Xeon E5-2660 v2: 10 cores each, siblings 20 apart, a node a socket",
+    cores=_pairs(range(20), 20),
+    nodes=("0-9,20-29", "10-19,30-39"),
+    packages=("0-9,20-29", "10-19,30-39"),
+    caches=("0-9,20-29", "10-19,30-39"),
+    memory_bytes=256 * GB,
+)
+
 MACHINES = {
     "2-core virtual machine": Machine(
         "lscpu -e of the virtual machine that this lab was built on: no SMT shown, one node",
@@ -95,23 +114,8 @@ MACHINES = {
         memory_bytes=8 * GB,
     ),
     "4-core laptop": LAPTOP,
-    "hybrid": Machine(
-        "lscpu --all --extended of a Core i9-12900K: 8 P-cores with CPUs 0-15 in pairs, 8 E-cores with CPUs 16-23",
-        cores=(*(f"{cpu}-{cpu + 1}" for cpu in range(0, 16, 2)), *_single(range(16, 24))),
-        nodes=("0-23",),
-        packages=("0-23",),
-        caches=("0-23",),
-        atoms="16-23",
-        memory_bytes=64 * GB,
-    ),
-    "2-socket server": Machine(
-        "lscpu -e of a server with two Xeon E5-2660 v2: 10 cores each, siblings 20 apart, a node a socket",
-        cores=_pairs(range(20), 20),
-        nodes=("0-9,20-29", "10-19,30-39"),
-        packages=("0-9,20-29", "10-19,30-39"),
-        caches=("0-9,20-29", "10-19,30-39"),
-        memory_bytes=256 * GB,
-    ),
+    "hybrid": HYBRID,
+    "2-socket server": SERVER,
     "64-core sockets, SMT off": Machine(
         "lscpu of a server with two EPYC 7742, SMT off, four nodes a socket (NPS4); four cores share an L3",
         cores=_single(range(128)),
@@ -129,20 +133,14 @@ MACHINES = {
         capacity=(("0-3", 381), ("4-5", 1024)),
         memory_bytes=4 * GB,
     ),
-    "container with three CPUs": Machine(
-        f"{LAPTOP.source}; a cgroup that leaves CPUs 1, 2 and 5, that is one core whole and half of another",
-        cores=LAPTOP.cores,
-        nodes=LAPTOP.nodes,
-        packages=LAPTOP.packages,
-        caches=LAPTOP.caches,
+    "container with three CPUs": replace(
+        LAPTOP,
+        source=f"{LAPTOP.source}; a cgroup that leaves CPUs 1, 2 and 5, that is one core whole and half of another",
         allowed="1-2,5",
     ),
-    "offline CPUs": Machine(
-        f"{LAPTOP.source}; CPUs 5 to 7 taken offline, as a kernel does after echo 0 > cpuN/online",
-        cores=LAPTOP.cores,
-        nodes=LAPTOP.nodes,
-        packages=LAPTOP.packages,
-        caches=LAPTOP.caches,
+    "offline CPUs": replace(
+        LAPTOP,
+        source=f"{LAPTOP.source}; CPUs 5 to 7 taken offline, as a kernel does after echo 0 > cpuN/online",
         offline="5-7",
     ),
     "1-core virtual machine with two threads": Machine(
@@ -153,22 +151,12 @@ MACHINES = {
         caches=("0-1",),
         memory_bytes=4 * GB,
     ),
-    "hybrid, efficient cores only": Machine(
-        "the hybrid above, in a cgroup that leaves two of its E-cores",
-        cores=(*(f"{cpu}-{cpu + 1}" for cpu in range(0, 16, 2)), *_single(range(16, 24))),
-        nodes=("0-23",),
-        packages=("0-23",),
-        caches=("0-23",),
-        atoms="16-23",
-        allowed="16-17",
+    "hybrid, efficient cores only": replace(
+        HYBRID, source=f"{HYBRID.source}; a cgroup that leaves two E-cores", allowed="16-17"
     ),
-    "2-socket server, a part of it": Machine(
-        "the server above, in a cgroup that leaves the first threads of all cores, and three siblings",
-        cores=_pairs(range(20), 20),
-        nodes=("0-9,20-29", "10-19,30-39"),
-        packages=("0-9,20-29", "10-19,30-39"),
-        caches=("0-9,20-29", "10-19,30-39"),
+    "2-socket server, a part of it": replace(
+        SERVER,
+        source=f"{SERVER.source}; a cgroup that leaves the first threads of all cores, and three siblings",
         allowed="0-19,30-32",
-        memory_bytes=256 * GB,
     ),
 }

@@ -1,10 +1,13 @@
 """Who gets which CPUs: every profile on every machine of machines.py, and lists as a user writes them."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lab.cores import PROFILES, Layout, LayoutError, lay_out, listed
+from lab.experiment import Keys
 from lab.model import Role
 from lab.topology import parse_list, read
 from tests.unit.machines import MACHINES
@@ -116,6 +119,12 @@ def test_no_layout_uses_what_it_may_not(tmp_path: Path, name: str, profile: str)
     assert layout.all <= set(machine.allowed)
     assert all(layout.cpus[role] for role in ROLES)
     assert not set(layout.idle) & {cpu for role in ROLES for cpu in layout.cpus[role]}
+
+
+def test_an_experiment_can_name_each_profile() -> None:
+    """And no other one."""
+    names, _ = get_args(next(field.type for field in fields(Keys) if field.name == "cpus"))
+    assert get_args(names) == tuple(PROFILES)
 
 
 def test_one_cpu_is_shared(tmp_path: Path) -> None:

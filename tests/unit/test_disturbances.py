@@ -129,6 +129,13 @@ def test_load_and_steal_are_watched(
     assert (found.value, found.disturbs) == (value, True)
 
 
+def test_each_has_its_row_in_the_docs() -> None:
+    """In the same order."""
+    page = (Path(__file__).parents[2] / "docs" / "disturbances.md").read_text()
+    rows = page[page.index("| What |") :].partition("\n\n")[0].splitlines()[2:]
+    assert tuple(row.split("|")[1].strip() for row in rows) == NAMES
+
+
 def test_this_machine_can_be_looked_at() -> None:
     """Whatever it is."""
     assert tuple(look(Path("/"))) == NAMES
