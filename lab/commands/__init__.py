@@ -1,0 +1,20 @@
+"""What each command does. The one place that knows both sides of the wall; everything is loaded when it is needed."""
+
+import argparse
+from collections.abc import Callable
+
+from lab.commands import machine, runs, testbed
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": machine.doctor,
+    "tune": machine.tune,
+    "cpus": machine.cpus,
+    "images": testbed.images,
+    "engines": testbed.engines,
+    "up": testbed.up,
+    "down": testbed.down,
+    "run": runs.run,
+    "frames": runs.frames,
+    "report": runs.report,
+    "published": runs.published,
+}

@@ -1,0 +1,89 @@
+"""Commands about runs: run, frames, report, published."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from lab.errors import Exit
+from lab.model import Plan
+from lab.output import say
+
+if TYPE_CHECKING:
+    from lab.summary import Summary
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, then figures, then the table."""
+    from lab import assembly, experiment, host, runner, validity
+    from lab.progress import RunProgress
+    from lab.session import Judges
+
+    asked = experiment.read(options.file)  # what the user wrote comes first
+    client = host.engine()
+    console = Console(stderr=True, highlight=False)
+    specification = assembly.specify(
+        asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
+    )
+    with RunProgress(console, specification.plan) as progress:
+        folder = runner.run(
+            specification,
+            client,
+            options.results,
+            judges=Judges(validity.judge, validity.judge_start),
+            reporter=progress,
+        )
+    return _analyse(folder, as_json=options.json)
+
+
+def frames(options: argparse.Namespace) -> int:
+    """Figures again, from the evidence."""
+    from lab import store
+
+    return _analyse(store.find(options.results, options.run), as_json=options.json)
+
+
+def report(options: argparse.Namespace) -> int:
+    """The table again."""
+    from lab import store, summary
+
+    folder = store.find(options.results, options.run)
+    return _show(folder, summary.read(folder), as_json=options.json)
+
+
+def published(options: argparse.Namespace) -> int:
+    """The page of 2018 beside a run of it."""
+    from lab import published, store
+    from lab.report import published as page
+
+    found = published.read(store.find(options.results, options.run))
+    say(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
+    return Exit.OK
+
+
+def _analyse(folder: Path, *, as_json: bool) -> int:
+    """Right of the wall: evidence -> frames -> summary -> table."""
+    from lab import frames, summary
+
+    frames.write(folder)
+    return _show(folder, summary.write(folder), as_json=as_json)
+
+
+def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:
+    from lab import store
+    from lab.report import terminal, view
+
+    if as_json:
+        say((folder / "summary.json").read_text(encoding="utf-8"), end="")
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        plan = store.load(Plan, folder / "evidence" / "plan.json")
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        say(terminal.render(view.build(summary, plan, folder), width=width, colour=colour), end="")
+    return Exit.OK if summary.valid else Exit.INVALID
