@@ -28,12 +28,11 @@ def specify(
     layout = layouts.of(experiment)
     routings = {name: folder for name in experiment.factor("routing") if (folder := _routing(experiment, name))}
     configuration = _configuration(experiment)
-    children = experiment.keys.children
     decided = plan.make(
         experiment,
         releases=releases,
         scenarios=scenarios,
-        children=len(layout.cpus[Role.KAMAILIO]) if children == "auto" else children,
+        children=len(layout.cpus[Role.KAMAILIO]),
         inputs={
             **{f"scenario {name}": store.digest(path) for name, path in paths.items()},
             "configuration": store.digest(configuration),

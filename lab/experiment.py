@@ -5,7 +5,7 @@ import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -40,6 +40,8 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 CpuList = Annotated[str, AfterValidator(_cpu_list)]
 Routing = Annotated[str, AfterValidator(_routing)]
 Database = Annotated[str, AfterValidator(_database)]
+Memory = Literal["qm", "fm", "tlsf"]
+Seconds = Annotated[float, Field(gt=0, le=600, strict=True)]
 _STRICT = ConfigDict(extra="forbid")
 _DEFAULT = Limits()
 _SPECIMEN = Specimen()
@@ -87,17 +89,18 @@ class Keys:
     baseline: str
     rounds: Positive
     slices: Positive
-    slice_seconds: Annotated[float, Field(gt=0, le=600, strict=True)]
-    rate_per_s: Positive
+    slice_seconds: Seconds | Annotated[list[Seconds], Field(min_length=1)]
+    rate_per_s: Positive | Annotated[list[Positive], Field(min_length=1)]
     kamailio: str | Annotated[list[str], Field(min_length=1)] = ""
     routing: Routing | Annotated[list[Routing], Field(min_length=1)] = "parity"
     database: Database | Annotated[list[Database], Field(min_length=1)] = "mysql"
     scenario: str | Annotated[list[str], Field(min_length=1)] = "register"
+    memory: Memory | Annotated[list[Memory], Field(min_length=1)] = "qm"
     configuration: str = ""
     warmup_slices: Count = 1
     repeats: Count = 4
-    children: Literal["auto"] | Positive = "auto"
-    subscribers: Positive = 10
+    children: Literal["auto"] | Positive | Annotated[list[Positive], Field(min_length=1)] = "auto"
+    subscribers: Positive | Annotated[list[Positive], Field(min_length=1)] = 10
     seed: Count = 1
     cpus: Literal["auto", "nuc", "isolated", "shared"] | CpuLists = "auto"
     limits: LimitKeys = Field(default_factory=LimitKeys)
@@ -125,10 +128,10 @@ class Experiment:
     path: Path
     text: str
 
-    def factor(self, key: str) -> tuple[str, ...]:
-        """Values of a key that may have one or, as a factor of the experiment, several."""
-        value: str | list[str] = getattr(self.keys, key)
-        return (value,) if isinstance(value, str) else tuple(value)
+    def factor(self, key: str) -> tuple[Any, ...]:
+        """Values of a key that may have one or, as a factor of the experiment, several: each of its declared type."""
+        value = getattr(self.keys, key)
+        return tuple(value) if isinstance(value, list) else (value,)
 
     @property
     def limits(self) -> Limits:
@@ -185,8 +188,10 @@ def _explain(path: Path, text: str, errors: list[ErrorDetails]) -> BadInputError
         return _fault(path, text, location, "unknown key", remedy)
     if first["type"] in _MISSING:
         return BadInputError(f"{path}: key '{'.'.join(location)}' is missing", remedy="see docs/experiments.md")
-    # Where a key may be one thing or another, pydantic has a fault for either.
-    wanted = " or ".join(dict.fromkeys(_wanted(error) for error in errors if _location(error) == location))
+    # Where a key may be one thing or another, pydantic has a fault for either; that it might be a list of them helps nobody.
+    here = [error for error in errors if _location(error) == location]
+    told = [error for error in here if error["type"] != "list_type"] or here
+    wanted = " or ".join(dict.fromkeys(map(_wanted, told)))
     return _fault(path, text, location, f"{wanted[0].lower()}{wanted[1:]} expected, not {first['input']!r}")
 
 

@@ -31,7 +31,7 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     scenario = plan.scenario_of(piece.cell)
     return [
         *_sipp(scenario.file, piece.call_id_prefix, ignores_unexpected=scenario.ignores_unexpected),
-        *("-inf", "/scenarios/users.csv", "-r", str(piece.rate_per_s)),
+        *("-inf", f"/scenarios/{users_file(plan.cell(piece.cell).subscribers)}", "-r", str(piece.rate_per_s)),
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
@@ -41,12 +41,21 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     ]
 
 
-def once(scenario: Scenario, calls: int, rate_per_s: int) -> list[str]:
+def once(scenario: Scenario, subscribers: int, calls: int, rate_per_s: int) -> list[str]:
     """SIPp for what precedes the slices: so many calls, no statistics."""
     seconds = calls / rate_per_s + GRACE_SECONDS
     return [
         *_sipp(scenario.file, "setup-", ignores_unexpected=scenario.ignores_unexpected),
-        *("-inf", "/scenarios/users.csv", "-r", str(rate_per_s), "-m", str(calls), "-l", str(calls + 1)),
+        *(
+            "-inf",
+            f"/scenarios/{users_file(subscribers)}",
+            "-r",
+            str(rate_per_s),
+            "-m",
+            str(calls),
+            "-l",
+            str(calls + 1),
+        ),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 
@@ -108,6 +117,11 @@ def outcome(statistics: Path, limit: int, exit_code: int, said: str = "") -> Sip
         elapsed_msec=round((_seconds(last["CurrentTime"]) - _seconds(last["StartTime"])) * 1000),
         rate_per_s=float(last["CallRate(C)"]),
     )
+
+
+def users_file(count: int) -> str:
+    """What SIPp's input file of so many users is called."""
+    return f"users-{count}.csv"
 
 
 def users(count: int, domain: str) -> str:

@@ -84,6 +84,11 @@ class Cell:
     routing: str = "parity"
     database: str = "mysql"
     scenario: str = "register"
+    memory: str = "qm"  # Kamailio's memory manager; this one is its own default
+    children: int = 1  # UDP workers
+    subscribers: int = 10  # that its calls are of, in turn
+    rate_per_s: int = 400  # calls offered
+    slice_seconds: float = 2.0
     baseline: str = ""  # name of the cell that it is compared with
     known_broken: str = ""  # what images/versions.toml knows that it cannot do
     known_end: int = 0  # exit code with which its Kamailio is known to end
@@ -143,8 +148,6 @@ class Plan:
     aa_cell: str  # the first baseline once more
     rounds: tuple[RoundPlan, ...]
     repeats: int  # how often an invalid slice may be run again
-    children: int
-    subscribers: int
     scenarios: tuple[Scenario, ...]  # of the cells, and those that set them up
     limits: Limits
     inputs: dict[str, str] = field(default_factory=dict)  # files that the experiment names -> sha256 of their content
@@ -163,6 +166,11 @@ class Plan:
     def scenario_of(self, cell: str) -> Scenario:
         """What a cell's slices are made of."""
         return self.scenario(self.cell(cell).scenario)
+
+    @property
+    def subscribers(self) -> int:
+        """Accounts in the tables: as many as the cell that has most."""
+        return max(cell.subscribers for cell in self.cells)
 
     @property
     def through_tee(self) -> bool:

@@ -83,6 +83,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration
         services[kamailio_of(cell.name)] = {
             **_kamailio(cell, layout, images.kamailio[cell.kamailio], folder),
             "environment": _environment(cell, plan, configuration),
+            "command": ["-x", cell.memory],
         }
         services[sipp_of(cell.name)] = {
             "extends": {"file": BASE, "service": "sipp"},
@@ -130,7 +131,7 @@ def _kamailio(cell: Cell, layout: Layout, image: str, folder: str) -> dict[str, 
 def _environment(cell: Cell, plan: Plan, configuration: str) -> dict[str, str]:
     return {
         "LAB_ENGINE": cell.engine,
-        "LAB_CHILDREN": str(plan.children),
+        "LAB_CHILDREN": str(cell.children),
         # A database of its own in a run; when somebody raises this testbed by hand the one that the image has, with the
         # tables of the default release.
         "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",

@@ -15,8 +15,18 @@ from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
 AA_SUFFIX = "-aa"
 REQUEST_LOG_BYTES = 128  # a latency line
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
-# What a list of makes cells of, in the order in which their names have it: key of the experiment -> field of a cell.
-FACTORS = ("routing", "kamailio", "database", "scenario")
+# Keys of an experiment, and fields of a cell, of which a list makes cells; how a cell's name says them, in that order.
+FACTORS = {
+    "routing": "{}",
+    "kamailio": "{}",
+    "database": "{}",
+    "scenario": "{}",
+    "memory": "{}",
+    "children": "{}workers",
+    "subscribers": "{}subscribers",
+    "rate_per_s": "{}ps",
+    "slice_seconds": "{:g}s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +50,11 @@ def make(
     """Fix everything that will happen.
 
     `releases` are those of the experiment, by name; `scenarios` likewise, with those that set others up; `children` the
-    workers of each Kamailio, already decided; `inputs` has hashes of scripts, configuration and traffic, which decide
-    what happens as much as the file does. Raises BadInputError where the file asks for what is not there.
+    workers of a Kamailio where the file leaves that open; `inputs` has hashes of scripts, configuration and traffic,
+    which decide what happens as much as the file does. Raises BadInputError where the file asks for what is not there.
     """
     keys = experiment.keys
-    everything = list(_cells(experiment, releases, scenarios))
+    everything = list(_cells(experiment, releases, scenarios, children))
     cells = [cell for cell in everything if cell.engine in releases[cell.kamailio].engines]
     for engine in keys.engines:
         if engine not in {cell.engine for cell in cells}:
@@ -55,17 +65,14 @@ def make(
     first = next(cell for cell in cells if cell.name == cell.baseline)
     cells.append(replace(first, name=first.name + AA_SUFFIX))
     _check_names(experiment, [cell.name for cell in cells])
-    calls = max(1, round(keys.rate_per_s * keys.slice_seconds))
     order = random.Random(keys.seed)  # noqa: S311  (an order of slices, no secret)
     draft = Plan(
         experiment=keys.name,
         hash="",
         cells=tuple(cells),
         aa_cell=cells[-1].name,
-        rounds=tuple(_round(number, cells, experiment, calls, order) for number in range(1, keys.rounds + 1)),
+        rounds=tuple(_round(number, cells, experiment, order) for number in range(1, keys.rounds + 1)),
         repeats=0 if experiment.specimen else keys.repeats,
-        children=children,
-        subscribers=max(keys.subscribers, *(scenario.subscribers for scenario in scenarios.values())),
         scenarios=tuple(scenarios.values()),
         limits=experiment.limits,
         inputs=dict(inputs),
@@ -140,22 +147,26 @@ def _check_log(experiment: Experiment, plan: Plan) -> None:
 
 
 def _cells(
-    experiment: Experiment, releases: Mapping[str, Release], scenarios: Mapping[str, Scenario]
+    experiment: Experiment, releases: Mapping[str, Release], scenarios: Mapping[str, Scenario], children: int
 ) -> Iterator[Cell]:
     """Every engine with every value of every factor. A name has those that are not the same for all."""
     values = {**{name: experiment.factor(name) for name in FACTORS}, "kamailio": tuple(releases)}
+    if experiment.keys.children == "auto":
+        values["children"] = (children,)
     for chosen in itertools.product(*values.values()):
         factors = dict(zip(values, chosen, strict=True))
-        shown = [Path(factors[name]).name for name, all_ in values.items() if len(all_) > 1]
+        scenario = scenarios[factors["scenario"]]
+        needed = max(other.subscribers for other in scenarios.values() if other.name in {scenario.name, scenario.setup})
+        # The name has the scenario as the file calls it, and subscribers as many as there will be.
+        factors["subscribers"] = max(factors["subscribers"], needed)
+        shown = [_shown(name, factors[name]) for name, all_ in values.items() if len(all_) > 1]
         for engine in experiment.keys.engines:
-            yield Cell(
-                name="-".join((engine, *shown)),
-                engine=engine,
-                kamailio=factors["kamailio"],
-                routing=factors["routing"],
-                database=factors["database"],
-                scenario=scenarios[factors["scenario"]].name,
-            )
+            yield Cell(name="-".join((engine, *shown)), engine=engine, **{**factors, "scenario": scenario.name})
+
+
+def _shown(factor: str, value: str | float) -> str:
+    """A value as a part of a cell's name; of a path the last part."""
+    return FACTORS[factor].format(Path(value).name if isinstance(value, str) else value)
 
 
 def _with_what_is_known(cell: Cell, release: Release) -> Cell:
@@ -195,7 +206,7 @@ def _check_names(experiment: Experiment, names: Sequence[str]) -> None:
             raise experiment.fault("routing", f"no cell can be called {name!r}", remedy)
 
 
-def _round(number: int, cells: Sequence[Cell], experiment: Experiment, calls: int, order: random.Random) -> RoundPlan:
+def _round(number: int, cells: Sequence[Cell], experiment: Experiment, order: random.Random) -> RoundPlan:
     """Blocks in which every cell has one slice, in random order: neighbours in time are what is compared."""
     keys = experiment.keys
     blocks = [
@@ -209,8 +220,8 @@ def _round(number: int, cells: Sequence[Cell], experiment: Experiment, calls: in
             position=position,
             cell=cell.name,
             warmup=block < keys.warmup_slices,
-            calls=calls,
-            rate_per_s=keys.rate_per_s,
+            calls=max(1, round(cell.rate_per_s * cell.slice_seconds)),
+            rate_per_s=cell.rate_per_s,
         )
         for position, (block, cell) in enumerate(blocks, start=1)
     )

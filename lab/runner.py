@@ -150,7 +150,8 @@ def _prepare(
     scenarios.mkdir()
     for source in (*specification.traffic, PROBE):
         shutil.copyfile(source, scenarios / source.name)
-    (scenarios / "users.csv").write_text(load.users(plan.subscribers, DOMAIN), encoding="ascii")
+    for subscribers in sorted({cell.subscribers for cell in plan.cells}):
+        (scenarios / load.users_file(subscribers)).write_text(load.users(subscribers, DOMAIN), encoding="ascii")
     bed = Testbed(client, folder.id, plan, specification.layout, bed_folder)
     images_ = override.Images(
         kamailio={release: one.id for release, one in built.kamailio.items()},

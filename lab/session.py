@@ -137,7 +137,8 @@ class Session:
             return None
         if not scenario.bindings:
             return 0
-        return self.plan.subscribers if scenario.setup else min(calls, self.plan.subscribers)
+        subscribers = self.plan.cell(cell).subscribers
+        return subscribers if scenario.setup else min(calls, subscribers)
 
     def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
         """Kamailio writes its bindings back when it ends in order: one for each subscriber that registered.

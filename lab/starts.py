@@ -83,11 +83,11 @@ class Starts:
     def _rehearse(self, station: Station) -> tuple[str, ...]:
         """What the slices stand on, and one call of theirs: an engine that cannot do it is told before it is timed."""
         scenario = self.plan.scenario_of(station.cell.name)
-        rate = self.plan.rounds[0].slices[0].rate_per_s
+        subscribers, rate = station.cell.subscribers, station.cell.rate_per_s
         if scenario.setup:
             setup = self.plan.scenario(scenario.setup)
             at_once = sum(bool(self.plan.scenario_of(cell.name).setup) for cell in self.plan.cells)
-            said = station.rehearse(setup, self.plan.subscribers, max(rate, SETUP_RATE_PER_S) // at_once or 1)
+            said = station.rehearse(setup, subscribers, max(rate, SETUP_RATE_PER_S) // at_once or 1)
             if said:
                 return (f"set-up by {setup.name}: {said}",)
         if self.plan.specimen:
@@ -97,6 +97,6 @@ class Starts:
 
     def _rehearsed(self, cell: str) -> int:
         """Requests before the first slice: the probe, each subscriber's set-up, one call."""
-        scenario = self.plan.scenario_of(cell)
-        setup = len(self.plan.scenario(scenario.setup).legs) * self.plan.subscribers if scenario.setup else 0
+        scenario, subscribers = self.plan.scenario_of(cell), self.plan.cell(cell).subscribers
+        setup = len(self.plan.scenario(scenario.setup).legs) * subscribers if scenario.setup else 0
         return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))

@@ -152,7 +152,7 @@ class Station:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
         log_file = override.log_of(self.cell.name)
         before = self.holder.size(log_file)
-        sent = ask(self.sipp, load.once(scenario, calls, rate_per_s))
+        sent = ask(self.sipp, load.once(scenario, self.cell.subscribers, calls, rate_per_s))
         if sent.code == 0:
             return ""
         log = self.holder.read(log_file, before)

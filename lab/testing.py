@@ -80,7 +80,19 @@ def plan(  # noqa: PLR0913  (a test names the one thing that it is about)
 ) -> Plan:
     """A small experiment with its A/A arm, cells taking turns."""
     names = list(engines)
-    cells = [Cell(engine, engine, KAMAILIO, baseline=names[0]) for engine in names]
+    cells = [
+        Cell(
+            engine,
+            engine,
+            KAMAILIO,
+            children=len(WORKERS),
+            subscribers=SUBSCRIBERS,
+            rate_per_s=rate_per_s,
+            slice_seconds=calls / rate_per_s,
+            baseline=names[0],
+        )
+        for engine in names
+    ]
     cells.append(replace(cells[0], name=f"{cells[0].name}-aa"))
 
     def one(number: int) -> RoundPlan:
@@ -100,8 +112,6 @@ def plan(  # noqa: PLR0913  (a test names the one thing that it is about)
         aa_cell=cells[-1].name,
         rounds=tuple(one(number) for number in range(1, rounds + 1)),
         repeats=1,
-        children=len(WORKERS),
-        subscribers=SUBSCRIBERS,
         scenarios=(SCENARIO,),
         limits=Limits(),
     )

@@ -1,6 +1,6 @@
 """Summary -> view model: what is said, in which words and digits. Pure; knows nothing of terminals or pages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,13 +100,19 @@ _PLACES = {
 
 def _design(plan: Plan) -> str:
     timed = [piece for piece in plan.rounds[0].slices if not piece.warmup]
-    piece = timed[0]
     wholes = {plan.scenario_of(cell.name).whole for cell in plan.cells}
     whole = wholes.pop() if len(wholes) == 1 else "call"
+    calls, rate = _or(piece.calls for piece in timed), _or(piece.rate_per_s for piece in timed)
+    workers = _or(cell.children for cell in plan.cells)
     return (
         f"{_count(len(plan.rounds), 'round')}, in each {_count(len(timed) // len(plan.cells), 'timed slice')} a cell: "
-        f"{piece.calls} {whole}s at {piece.rate_per_s}/s; {_count(plan.children, 'worker')}"
+        f"{calls} {whole}s at {rate}/s; {workers} worker{'' if workers == '1' else 's'}"
     )
+
+
+def _or(numbers: Iterable[int]) -> str:
+    """What there is, once each, the least first."""
+    return " or ".join(map(str, sorted(set(numbers))))
 
 
 def _verdict(summary: Summary) -> str:

@@ -183,7 +183,7 @@ def test_messages_are_those_of_the_issue(messages: pd.DataFrame, plan: Plan) -> 
     assert len(first) == 2 * len(first[["slice", "call_id"]].drop_duplicates())
     assert (
         messages[["round", "cell", "worker_pid"]].drop_duplicates().value_counts(["round", "cell"]).max()
-        <= plan.children
+        <= plan.cells[0].children
     )
 
 
@@ -347,7 +347,7 @@ def test_its_testbed_can_be_raised_again(folder: Path, client: docker.DockerClie
         until("kamailio-lua", "kamcmd", "core.uptime")
         assert compose("exec", "-T", "kamailio-lua", "ls", "/sys/class/net").stdout.split() == ["lo"]
         load = ["sipp", "127.0.0.1:5060", "-i", "127.0.0.1", "-p", "5070", "-nostdin", "-m", "20"]
-        scenario = ["-sf", "/scenarios/register.xml", "-inf", "/scenarios/users.csv", "-timeout", "20s"]
+        scenario = ["-sf", "/scenarios/register.xml", "-inf", "/scenarios/users-10.csv", "-timeout", "20s"]
         sent = compose("exec", "-T", "sipp-lua", *load, *scenario)
         assert sent.returncode == 0, sent.stdout + sent.stderr
         log = compose("exec", "-T", "log-holder", "cat", "/var/log/kemi-lab/lua.log").stdout

@@ -70,7 +70,7 @@ def test_our_own_experiments_name_what_there_is(ours: Path) -> None:
     releases = [name or known.default_kamailio for name in asked.factor("kamailio")]
     assert set(releases) <= set(known.kamailio)
     assert set(asked.keys.engines) <= {engine for name in releases for engine in known.kamailio[name].engines}
-    assert asked.keys.baseline in asked.keys.engines
+    assert asked.keys.baseline.partition("-")[0] in asked.keys.engines
     assert (asked.specimen is not None) is (ours.stem == "published-2018")
 
 
@@ -145,8 +145,8 @@ def test_a_value_of_the_wrong_kind_is_named(file: Path, key: str, value: str, wa
         ('children = "two"\n', "children: 'auto' or a valid integer expected, not 'two'"),
         ("routing = []\n", "routing: a string or a list with something in it expected, not []"),
         ("kamailio = []\n", "kamailio: a string or a list with something in it expected, not []"),
-        ("scenario = 7\n", "scenario: a string or a valid list expected, not 7"),
-        ('database = "postgres"\n', "database: one of mysql, mariadb or a valid list expected, not 'postgres'"),
+        ("scenario = 7\n", "scenario: a string expected, not 7"),
+        ('database = "postgres"\n', "database: one of mysql, mariadb expected, not 'postgres'"),
         ('specimen = "yes"\n', "specimen: a table expected, not 'yes'"),
         ('specimen = { order = "random" }\n', "specimen.order: 'interleaved' or 'in turn' expected, not 'random'"),
         ("specimen.call_limit = 0\n", "specimen.call_limit: greater than 0 expected, not 0"),

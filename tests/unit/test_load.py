@@ -33,7 +33,7 @@ def test_sipp_sends_what_the_slice_plans() -> None:
     asked = told(command)
     assert command[:2] == ["sipp", "127.0.0.1:5060"]
     assert (asked["-r"], asked["-m"]) == ("400", "600")
-    assert (asked["-sf"], asked["-inf"]) == ("/scenarios/register.xml", "/scenarios/users.csv")
+    assert (asked["-sf"], asked["-inf"]) == ("/scenarios/register.xml", "/scenarios/users-10.csv")
 
 
 def test_a_call_tells_its_slice_apart() -> None:
@@ -92,9 +92,9 @@ def test_a_cell_plays_its_own_scenario() -> None:
 @pytest.mark.parametrize("calls", [1, 1000])
 def test_what_precedes_the_slices_is_of_no_slice(calls: int) -> None:
     """So many calls at the planned rate, none of them shed, and no file of a slice is written."""
-    asked = told(load.once(testing.SCENARIO, calls, 400))
+    asked = told(load.once(testing.SCENARIO, 12, calls, 400))
     assert (asked["-sf"], asked["-m"], asked["-r"]) == ("/scenarios/register.xml", str(calls), "400")
-    assert asked["-inf"] == "/scenarios/users.csv"
+    assert asked["-inf"] == "/scenarios/users-12.csv"
     assert int(asked["-l"]) > calls
     assert calls / 400 + 5 < float(asked["-timeout"].removesuffix("s")) < calls / 400 + 30
     assert "-timeout_error" in asked
@@ -119,7 +119,7 @@ def test_a_specimen_is_sent_as_it_was() -> None:
 def test_a_scenario_may_pass_over_what_it_does_not_expect(ignores: bool, asked: str | None) -> None:  # noqa: FBT001
     """SIPp's own way is to end the call, with a BYE."""
     scenario = replace(PLAN.scenario_of(PIECE.cell), ignores_unexpected=ignores)
-    for command in (load.command(replace(PLAN, scenarios=(scenario,)), PIECE), load.once(scenario, 1, 100)):
+    for command in (load.command(replace(PLAN, scenarios=(scenario,)), PIECE), load.once(scenario, 10, 1, 100)):
         assert told(command).get("-default_behaviors") == asked
 
 

@@ -23,7 +23,7 @@ PLAN = replace(
     testing.plan(),
     cells=(
         Cell("native", "native", "6.0.1"),
-        Cell("lua-lean", "lua", "6.0.1", "../mine/lean"),
+        Cell("lua-lean", "lua", "6.0.1", "../mine/lean", memory="fm", children=2),
         Cell("lua-old", "lua", "5.6.3", database="mariadb"),
         Cell("native-aa", "native", "6.0.1"),
     ),
@@ -55,6 +55,11 @@ def test_a_cell_is_a_kamailio_and_a_sipp() -> None:
     own = {f"{role}-{cell}" for role in ("kamailio", "sipp") for cell in CELLS}
     assert set(SERVICES) == own | {*SERVERS, "log-holder", "kamailio", "sipp"}
     assert set(override.services_of(PLAN)) == own
+
+
+def test_kamailio_has_the_memory_manager_of_its_cell() -> None:
+    """By its own option, which the image passes on."""
+    assert [kamailio(cell)["command"] for cell in CELLS] == [["-x", "qm"], ["-x", "fm"], ["-x", "qm"], ["-x", "qm"]]
 
 
 def test_the_services_by_hand_stay_down() -> None:
@@ -126,7 +131,7 @@ def test_kamailio_has_engine_database_routing_and_log_of_its_cell(
     """By hand, without databases of the driver's, it is the template that is used."""
     assert kamailio(cell)["environment"] == {
         "LAB_ENGINE": engine,
-        "LAB_CHILDREN": str(PLAN.children),
+        "LAB_CHILDREN": str(PLAN.cell(cell).children),
         "LAB_DATABASE": f"${{LAB_FRESH_DATABASES:+{database}}}",
         "LAB_ROUTING": routing,
         "LAB_LOG": f"/var/log/kemi-lab/{cell}.log",
@@ -212,4 +217,4 @@ def test_cpus_and_workers_are_text() -> None:
     """As bare numbers Compose would refuse them."""
     services = written()
     assert services["mysql"]["cpuset"] == "0"
-    assert services["kamailio-native"]["environment"]["LAB_CHILDREN"] == "2"
+    assert services["kamailio-lua-lean"]["environment"]["LAB_CHILDREN"] == "2"

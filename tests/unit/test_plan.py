@@ -96,7 +96,42 @@ def test_the_hash_covers_what_the_file_leaves_to_the_machine(tmp_path: Path) -> 
 def test_a_scenario_has_the_subscribers_that_it_needs(tmp_path: Path, needed: int, had: int) -> None:
     """The file's, or more."""
     declared = {"register": replace(testing.SCENARIO, subscribers=needed)}
-    assert make(tmp_path, scenarios=declared).subscribers == had
+    assert {cell.subscribers for cell in make(tmp_path, scenarios=declared).cells} == {had}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "cells"),
+    [
+        ("rounds = 3", 'rounds = 3\nmemory = ["qm", "fm"]', "memory", {"lua-qm": "qm", "lua-fm": "fm"}),
+        ("rounds = 3", "rounds = 3\nchildren = [1, 4]", "children", {"lua-1workers": 1, "lua-4workers": 4}),
+        ("= 20", "= [1, 20]", "subscribers", {"lua-1subscribers": 1, "lua-20subscribers": 20}),
+        ("= 401", "= [100, 401]", "rate_per_s", {"lua-100ps": 100, "lua-401ps": 401}),
+        ("= 1.5", "= [0.5, 2.0]", "slice_seconds", {"lua-0.5s": 0.5, "lua-2s": 2.0}),
+    ],
+)
+def test_a_list_makes_cells(tmp_path: Path, old: str, new: str, field: str, cells: Mapping[str, object]) -> None:
+    """One for each value, called after it, and compared with the baseline that has the same."""
+    planned = make(tmp_path, (old, new))
+    found = {cell.name: cell for cell in planned.cells if cell.engine == "lua"}
+    assert {name: getattr(cell, field) for name, cell in found.items()} == cells
+    assert {name.replace("lua", cell.baseline.partition("-")[0]) for name, cell in found.items()} == {
+        cell.baseline for cell in found.values()
+    }
+
+
+def test_a_slice_has_its_own_cells_rate_and_length(tmp_path: Path) -> None:
+    """So many calls as come in its time."""
+    planned = make(tmp_path, ("= 401", "= [100, 401]"), ("= 1.5", "= [0.5, 2.0]"))
+    calls = {piece.cell: (piece.rate_per_s, piece.calls) for piece in planned.rounds[0].slices}
+    assert calls["lua-100ps-0.5s"] == (100, 50)
+    assert calls["lua-401ps-2s"] == (401, 802)
+
+
+def test_fewer_subscribers_than_a_scenario_needs_make_no_cell(tmp_path: Path) -> None:
+    """Two of a list would be the same."""
+    declared = {"register": replace(testing.SCENARIO, subscribers=50)}
+    with pytest.raises(BadInputError, match="cells are not distinct"):
+        make(tmp_path, ("= 20", "= [10, 20]"), scenarios=declared)
 
 
 def test_a_round_whose_log_would_not_fit_is_refused(tmp_path: Path) -> None:

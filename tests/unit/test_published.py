@@ -48,8 +48,6 @@ PLAN = Plan(
         for number in (1, 2, 3)
     ),
     repeats=0,
-    children=16,
-    subscribers=10,
     scenarios=(CORRECTED, AS_RUN),
     limits=testing.plan().limits,
     specimen=Specimen(order="in turn", log="tee", call_limit=10_000, trace_messages=True),

@@ -38,8 +38,6 @@ PLAN = Plan(
         for number in (1, 2, 3, 4)
     ),
     repeats=2,
-    children=1,
-    subscribers=10,
     scenarios=(SCENARIO,),
     limits=Limits(),
 )

@@ -150,13 +150,14 @@ def test_what_is_known_is_written_before_anything_starts(run: Run, world: World,
 
 def test_what_is_mounted_is_a_copy_in_the_run(run: Run) -> None:
     """Configuration and scripts as Kamailio sees them, traffic and users as SIPp does."""
-    bed = run(replace(SPECIFICATION, plan=replace(PLAN, subscribers=12))) / "evidence" / "testbed"
+    cells = (PLAN.cells[0], *(replace(cell, subscribers=12) for cell in PLAN.cells[1:]))
+    bed = run(replace(SPECIFICATION, plan=replace(PLAN, cells=cells))) / "evidence" / "testbed"
     mounted = bed / "etc"
     assert (mounted / "kamailio.cfg").read_bytes() == SPECIFICATION.configuration.read_bytes()
     assert {path.name for path in (mounted / "parity").iterdir()} >= {"native.cfg", "lua.lua", "python3.py"}
     scenarios = {path.name for path in (bed / "scenarios").iterdir()}
-    assert scenarios == {"register.xml", "probe.xml", "users.csv"}
-    assert len((bed / "scenarios" / "users.csv").read_text().splitlines()) == 13
+    assert scenarios == {"register.xml", "probe.xml", "users-10.csv", "users-12.csv"}
+    assert len((bed / "scenarios" / "users-12.csv").read_text().splitlines()) == 13
 
 
 def test_each_routing_has_a_folder_of_its_own(run: Run, tmp_path: Path) -> None:
@@ -193,15 +194,16 @@ def test_the_driver_stays_on_its_own_cpus_while_it_measures(run: Run, world: Wor
 
 
 def test_schema_and_subscribers_are_there_before_the_first_round(run: Run, world: World) -> None:
-    """On each server those of the releases that use it, from their own SQL files; subscribers as the plan says."""
-    cells = (PLAN.cells[0], replace(PLAN.cells[1], kamailio="5.6.3", database="mariadb"), PLAN.cells[2])
+    """On each server those of the releases that use it, from their own SQL files; as many as the largest cell takes."""
+    other = replace(PLAN.cells[1], kamailio="5.6.3", database="mariadb", subscribers=12)
+    cells = (PLAN.cells[0], other, PLAN.cells[2])
     images = replace(
         IMAGES,
         kamailio={**IMAGES.kamailio, "5.6.3": built("kamailio:5.6.3", 3, "lua")},
         database={**IMAGES.database, "mariadb": built("mariadb:11.8", 4)},
         schemas={"6.0.1": b"new", "5.6.3": b"old"},
     )
-    plan = replace(PLAN, subscribers=12, cells=cells)
+    plan = replace(PLAN, cells=cells)
     folder = run(replace(SPECIFICATION, plan=plan, make_images=lambda _: images))
     made = [event for event in world.history if event.partition(" ")[0] in {"schema", "subscribers"}]
     assert made == [

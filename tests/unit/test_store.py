@@ -246,7 +246,7 @@ def test_a_dataset_that_is_not_complete_names_what_is_missing(tmp_path: Path) ->
     ("old", "new", "problem"),
     [
         ('"rounds": [', '"rounds": 3, "was": [', "rounds: "),
-        ('"children": 2', '"children": "two"', "children: "),
+        ('"children": 2', '"children": "two"', "cells.0.children: "),
         ('"calls": 2', '"calls": null', r"rounds\.0\.slices\.0\.calls: "),
         ('"aa_cell"', '"aa"', "aa_cell: "),
         ('"hash"', '"hash', "Invalid JSON"),
