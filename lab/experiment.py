@@ -188,7 +188,7 @@ def _explain(path: Path, text: str, errors: list[ErrorDetails]) -> BadInputError
         return _fault(path, text, location, "unknown key", remedy)
     if first["type"] in _MISSING:
         return BadInputError(f"{path}: key '{'.'.join(location)}' is missing", remedy="see docs/experiments.md")
-    # Where a key may be one thing or another, pydantic has a fault for either; that it might be a list of them helps nobody.
+    # Where a key may be one thing or another, pydantic has a fault for either. That it may be a list helps nobody.
     here = [error for error in errors if _location(error) == location]
     told = [error for error in here if error["type"] != "list_type"] or here
     wanted = " or ".join(dict.fromkeys(map(_wanted, told)))
