@@ -57,7 +57,7 @@ def _lines(found: Published) -> Iterator[str]:
         "achieved calls/s",
         "lines a call",
         "requests a call, each once",
-        "replies a call",
+        "stateless replies a call",
         "retransmissions",
         "authenticated",
     )

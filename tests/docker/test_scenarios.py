@@ -97,7 +97,7 @@ def test_every_release_side_by_side(lab: Lab, stock: Stock) -> None:
 
 def test_the_examples_of_the_source_tree_are_measured(lab: Lab) -> None:
     """Upstream's own scripts beside ours: each is proven by its marker and its script's place, and registers."""
-    engines = ["native", "lua", "python3"]
+    engines = [name for name in versions.load().kamailio["6.0.1"].engines if name != "ruby"]  # which is broken: below
     summary = run_of(lab, name="upstream", engines=engines, routing=["parity", "upstream"])
     for engine in engines:
         for routing in ("parity", "upstream"):
@@ -109,8 +109,10 @@ def test_the_examples_of_the_source_tree_are_measured(lab: Lab) -> None:
             assert Path(start.script).parent == Path(folder)
 
 
-def test_the_published_experiment_in_short(lab: Lab) -> None:
-    """Its conditions at a low rate: ten requests a call as printed, three as run, two corrected."""
+def test_the_published_experiment_in_short(lab: Lab, stock: Stock) -> None:
+    """Its conditions at a low rate: ten requests a call as printed, three as run, two corrected; 100 Trying by two."""
+    if not stock.kamailio("5.4.4"):
+        return
     published = tomllib.loads((versions.ROOT / "experiments" / "published-2018.toml").read_text())
     short = {"name": "published-2018", "rounds": 1, "slice_seconds": 0.2, "rate_per_s": 50}
     # Each as-printed slice takes the half minute in which SIPp gives a call up.
@@ -129,6 +131,7 @@ def test_the_published_experiment_in_short(lab: Lab) -> None:
         assert run["figures"]["cnt"] - run["retransmissions"] * (run["form"] != "as-printed") == requests * 10, run
         assert run["authenticated"] == authenticated * 10, run
         assert run["torn"] == 0, run
+        assert ("1xx" in run["replies"]) is (run["engine"] != "python"), run
     assert {start.exit_code for start in starts(lab).values()} == {0}
 
 
