@@ -41,6 +41,13 @@ class Layout:
         """Who may run on a CPU."""
         return tuple(role for role, cpus in self.cpus.items() if cpu in cpus)
 
+    def beside(self, role: Role) -> tuple[Role, ...] | None:
+        """Who has the very CPUs of a role; None when somebody has only some of them, or others as well."""
+        others = {other: set(cpus) for other, cpus in self.cpus.items() if other != role}
+        same = tuple(other for other, cpus in others.items() if cpus == set(self.cpus[role]))
+        apart = all(other in same or cpus.isdisjoint(self.cpus[role]) for other, cpus in others.items())
+        return same if apart else None
+
 
 def lay_out(topology: Topology, profile: str) -> Layout:
     """The layout of a profile (PROFILES) on a machine; LayoutError where it cannot be had."""

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import mysql.connector
@@ -18,8 +19,19 @@ BAKED_SUBSCRIBERS = 10
 DOMAIN = "127.0.0.1"
 USER = "lab"
 _BATCH = 5000
+_ABORTED = ("Aborted_clients", "Aborted_connects")
+# Not Questions: the driver's own SHOW and COMMIT would be among them.
+_STATEMENTS = ("Com_delete", "Com_insert", "Com_replace", "Com_select", "Com_update")
 ANSWER_SECONDS = 60  # for one query: a server that has come to a stand must not hold the run for ever
 SLOW_REMEDY = "its last log lines are above; is the disk full, or the machine overloaded?"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Counters of a server, since its start."""
+
+    mysql_aborted: int  # connections that were refused or died
+    mysql_statements: int | None  # that read or write rows
 
 
 class Database:
@@ -57,10 +69,15 @@ class Database:
         """Rows of `location`: what usrloc has written back so far."""
         return int(self._rows(f"SELECT COUNT(*) FROM {name}.location")[0][0])
 
-    def aborted(self) -> int:
-        """Connections that were refused or died, so far."""
-        rows = self._rows("SHOW GLOBAL STATUS WHERE Variable_name IN ('Aborted_clients', 'Aborted_connects')")
-        return sum(int(value) for _, value in rows)
+    def activity(self) -> Activity:
+        """What the server has counted so far."""
+        names = ", ".join(f"'{name}'" for name in (*_ABORTED, *_STATEMENTS))
+        rows = self._rows(f"SHOW GLOBAL STATUS WHERE Variable_name IN ({names})")
+        counted = {name: int(value) for name, value in rows}
+        return Activity(
+            mysql_aborted=sum(counted.get(name, 0) for name in _ABORTED),
+            mysql_statements=sum(counted[name] for name in _STATEMENTS) if counted.keys() >= set(_STATEMENTS) else None,
+        )
 
     def _do(self, statement: str) -> None:
         with self._connection.cursor() as cursor:

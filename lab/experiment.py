@@ -65,6 +65,7 @@ class LimitKeys:
     rate_tolerance: Share = _DEFAULT.rate_tolerance
     clock_drift_usec: Positive = _DEFAULT.clock_drift_usec
     steal_share: Share = _DEFAULT.steal_share
+    foreign_cpu_share: Share = _DEFAULT.foreign_cpu_share
     run_delay_share: Share = _DEFAULT.run_delay_share
 
 

@@ -71,6 +71,7 @@ class Limits:
     rate_tolerance: float = 0.01  # relative, achieved against offered
     clock_drift_usec: int = 1000  # wall against monotonic clock over the slice
     steal_share: float = 0.05  # of the time of Kamailio's CPUs
+    foreign_cpu_share: float = 0.03  # likewise: taken by what is not the lab's
     run_delay_share: float = 0.20  # of the time in which workers wanted a CPU: that they waited for it
 
 
@@ -192,11 +193,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class CpuClock:
-    """CPU time of one process so far, from /proc/PID/schedstat."""
+class Worker:
+    """One of Kamailio's workers so far: /proc/PID/schedstat, /proc/PID/status, and its own word for pkg memory."""
 
     on_cpu_nsec: int
     run_delay_nsec: int
+    voluntary_switches: int | None = None
+    involuntary_switches: int | None = None
+    rss_kib: int | None = None  # shared memory that it has touched is in it
+    pkg_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +214,18 @@ class Sample:
     throttled: int | None  # periods in which the cgroup was throttled
     statistics: dict[str, int]  # Kamailio's RPC counters, "group.name"
     processes: dict[int, str]  # Kamailio's process list: pid -> description
-    workers: dict[int, CpuClock]  # UDP workers only
+    workers: dict[int, Worker]  # UDP workers only
     udp_rcvbuf_errors: int
     socket_drops: int
     steal_ticks: int | None  # summed over Kamailio's CPUs, 1/100 s
     mysql_aborted: int
+    # What older evidence lacks:
+    mysql_statements: int | None = None  # that read or write rows, of anybody
+    sipp_cpu_usec: int | None = None  # of SIPp's container
+    mysql_cpu_usec: int | None = None  # of the database server's container
+    driver_cpu_usec: int | None = None  # of this very process
+    idle_ticks: int | None = None  # summed over Kamailio's CPUs, 1/100 s
+    edge_usec: int | None = None  # that it took to ask for all this
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +274,7 @@ class SliceRecord:
     sipp: SippOutcome
     tally: Tally
     kamailio_cpus: int  # how many CPUs Kamailio was given
+    beside_kamailio: tuple[Role, ...] | None = None  # roles with the same CPUs; None: one has only some of them
     reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
 
     @property

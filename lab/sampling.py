@@ -1,21 +1,24 @@
 """The counters at the edges of a slice: what is read, where, and in which order.
 
-Kamailio's container is asked by one exec (RPC counters, workers, sockets); its CPU time is read from the host's cgroup
-file *after* that exec at the first edge and *before* it at the last, so that the asking is not in the figure.
+Kamailio's container is asked by one exec (RPC counters, workers, sockets); CPU time is read from the host's files
+*after* that exec at the first edge and *before* it at the last, so that the asking is not in the figure.
 """
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cgroups import Cgroup
 from lab.errors import TestbedError
-from lab.model import CpuClock
+from lab.model import Role, Worker
 
 RECEIVED = "core.rcv_requests"
 CONTACTS = "usrloc.location_contacts"
+SHM_USED = "shmem.used_size"
 _WORKER = "udp receiver"
-_CGROUPS = Path("/sys/fs/cgroup")
+_SECTIONS = {"statistics", "replies", "transactions", "processes", "pkg", "clocks", "status", "snmp", "sockets"}
 # What tm's RPC calls the counters that tmx has under these names.
 _TM = {
     "total": "UAS_transactions",
@@ -31,10 +34,12 @@ echo '== statistics'; timeout 10 kamcmd stats.get_statistics all
 echo '== replies'; timeout 10 kamcmd sl.stats
 echo '== transactions'; timeout 10 kamcmd tm.stats
 echo '== processes'; timeout 10 kamcmd core.psx
+echo '== pkg'; timeout 10 kamcmd pkg.stats || true
 echo '== clocks'
 for file in /proc/[0-9]*/schedstat; do
   if read -r run delay _ < "$file"; then file=${file#/proc/}; echo "${file%/schedstat} $run $delay"; fi
 done 2>/dev/null
+echo '== status'; grep -E '^(VmRSS|(non)?voluntary_ctxt_switches):' /proc/[0-9]*/status 2>/dev/null || true
 echo '== snmp'; cat /proc/net/snmp
 echo '== sockets'; cat /proc/net/udp
 echo '== end'
@@ -47,16 +52,15 @@ class Inside:
 
     statistics: dict[str, int]
     processes: dict[int, str]
-    workers: dict[int, CpuClock]
+    workers: dict[int, Worker]
     udp_rcvbuf_errors: int
     socket_drops: int
 
 
 def parse(text: str) -> Inside:
     """Output of SCRIPT -> counters. A missing section is an error, never a zero."""
-    parts = sections(text, {"statistics", "replies", "transactions", "processes", "clocks", "snmp", "sockets"})
+    parts = sections(text, _SECTIONS)
     processes = parse_processes(parts["processes"])
-    clocks = {int(p): CpuClock(int(r), int(d)) for p, r, d in (line.split() for line in parts["clocks"].splitlines())}
     statistics = re.findall(r"^(\w+):(\S+)\s*=\s*(\d+)\s*$", parts["statistics"], re.MULTILINE)
     counters = {f"{group}.{name}": int(value) for group, name, value in statistics}
     # The statistics of sl and of tmx are summed up once a tick at most; RPCs of sl and tm do it when they are asked.
@@ -69,10 +73,30 @@ def parse(text: str) -> Inside:
     return Inside(
         statistics=counters,
         processes=processes,
-        workers={pid: clocks[pid] for pid, name in processes.items() if _WORKER in name and pid in clocks},
+        workers=_workers(parts, {pid for pid, name in processes.items() if _WORKER in name}),
         udp_rcvbuf_errors=_rcvbuf_errors(parts["snmp"]),
         socket_drops=sum(int(line.split()[-1]) for line in parts["sockets"].splitlines()[1:]),
     )
+
+
+def _workers(parts: dict[str, str], pids: set[int]) -> dict[int, Worker]:
+    """Those of these processes that have clocks; what else is not told of one is None."""
+    status = {(int(p), name): int(n) for p, name, n in re.findall(r"/(\d+)/status:(\w+):\s*(\d+)", parts["status"])}
+    used = re.findall(r"^\s*pid: (\d+)$.*?^\s*used: (\d+)$", parts["pkg"], re.DOTALL | re.MULTILINE)
+    pkg = {int(pid): int(number) for pid, number in used}
+    rows = ([int(number) for number in line.split()] for line in parts["clocks"].splitlines())
+    return {
+        pid: Worker(
+            on_cpu_nsec=on_cpu,
+            run_delay_nsec=delay,
+            voluntary_switches=status.get((pid, "voluntary_ctxt_switches")),
+            involuntary_switches=status.get((pid, "nonvoluntary_ctxt_switches")),
+            rss_kib=status.get((pid, "VmRSS")),
+            pkg_bytes=pkg.get(pid),
+        )
+        for pid, on_cpu, delay in rows
+        if pid in pids
+    }
 
 
 def _pairs(text: str) -> dict[str, int]:
@@ -100,85 +124,45 @@ def _rcvbuf_errors(text: str) -> int:
     return int(values[names.index("RcvbufErrors")])
 
 
-class Cgroup:
-    """CPU time and throttling of one container, from the host's side: a read takes well under a millisecond."""
-
-    def __init__(self, pid: int) -> None:
-        """`pid` is the container's first process, as the host numbers it."""
-        self._cpu, self._stat, self._scale = _files(pid)
-
-    def cpu_usec(self) -> int | None:
-        """CPU time so far; None where the kernel shows no file."""
-        text = _content(self._cpu)
-        if text is None:
-            return None
-        return int(text) // 1000 if self._scale is None else _value(text, self._scale)
-
-    def throttled(self) -> int | None:
-        """Periods in which the container was throttled."""
-        return _value(_content(self._stat), "nr_throttled")
-
-
-def _content(path: Path | None) -> str | None:
-    """A file of a cgroup; it goes with the container's last process."""
-    try:
-        return path.read_text(encoding="ascii") if path else None
-    except OSError:
-        return None
-
-
-def _files(pid: int) -> tuple[Path | None, Path | None, str | None]:
-    """CPU file, statistics file, and the key of CPU time in it (None: the file is a bare number of nanoseconds)."""
-    groups: dict[str, str] = {}
-    for line in Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines():
-        _, controllers, path = line.split(":", 2)
-        groups.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
-    if "cpuacct" in groups:  # cgroup v1, which may mount the two controllers together or apart
-        places = [_CGROUPS / name for name in ("cpuacct", "cpu,cpuacct", "cpu")]
-        account = [p / groups["cpuacct"] / "cpuacct.usage" for p in places]
-        stat = [p / groups.get("cpu", "") / "cpu.stat" for p in places]
-        return _first(account), _first(stat), None
-    unified = _CGROUPS / groups.get("", "") / "cpu.stat"
-    found = _first([unified])
-    return found, found, "usage_usec"
-
-
-def _first(candidates: list[Path]) -> Path | None:
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _value(text: str | None, key: str) -> int | None:
-    found = re.search(rf"^{key} (\d+)$", text or "", re.MULTILINE)
-    return int(found[1]) if found else None
-
-
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the host tells of Kamailio's container and CPUs, and when that was."""
+    """What the host tells of the containers and of Kamailio's CPUs, and when that was."""
 
     monotonic_nsec: int
     wall_nsec: int
     cpu_usec: int | None
     throttled: int | None
+    sipp_cpu_usec: int | None
+    mysql_cpu_usec: int | None
+    driver_cpu_usec: int
+    idle_ticks: int | None
     steal_ticks: int | None
 
 
-def outside(cgroup: Cgroup, cpus: tuple[int, ...]) -> Outside:
-    """Read in a few tenths of a millisecond, so both edges of a slice are sharp."""
+def outside(cgroups: Mapping[Role, Cgroup], cpus: tuple[int, ...]) -> Outside:
+    """Read in a few tenths of a millisecond, so both edges of a slice are sharp; `cpus` are Kamailio's."""
+    kamailio = cgroups[Role.KAMAILIO]
+    idle, steal = cpu_ticks(cpus)
     return Outside(
         monotonic_nsec=time.monotonic_ns(),
         wall_nsec=time.time_ns(),
-        cpu_usec=cgroup.cpu_usec(),
-        throttled=cgroup.throttled(),
-        steal_ticks=steal_ticks(cpus),
+        cpu_usec=kamailio.cpu_usec(),
+        throttled=kamailio.throttled(),
+        sipp_cpu_usec=cgroups[Role.SIPP].cpu_usec(),
+        mysql_cpu_usec=cgroups[Role.MYSQL].cpu_usec(),
+        driver_cpu_usec=time.process_time_ns() // 1000,
+        idle_ticks=idle,
+        steal_ticks=steal,
     )
 
 
-def steal_ticks(cpus: tuple[int, ...]) -> int | None:
-    """Time that the hypervisor took from these CPUs so far, in 1/100 s."""
-    ticks: list[int] = []
+def cpu_ticks(cpus: tuple[int, ...]) -> tuple[int | None, int | None]:
+    """Time that these CPUs were idle so far, and that the hypervisor took from them, in 1/100 s."""
+    idle: list[int] = []
+    steal: list[int] = []
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-        parts = line.split()
-        if parts and re.fullmatch(r"cpu\d+", parts[0]) and int(parts[0][3:]) in cpus:
-            ticks.append(int(parts[8]))
-    return sum(ticks) if len(ticks) == len(cpus) else None
+        name, *ticks = line.split()
+        if re.fullmatch(r"cpu\d+", name) and int(name[3:]) in cpus:
+            idle.append(int(ticks[3]) + int(ticks[4]))  # waiting for a disk is idle, too
+            steal.append(int(ticks[7]))
+    return (sum(idle), sum(steal)) if len(idle) == len(cpus) else (None, None)

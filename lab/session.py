@@ -123,6 +123,7 @@ class Session:
                 ),
                 tally=tally,
                 kamailio_cpus=len(cpus),
+                beside_kamailio=self.layout.beside(Role.KAMAILIO),
             )
             record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
             store.dump(record, folder / "slice.json")

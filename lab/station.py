@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab import latency, load, override, sampling
-from lab.database import Database
+from lab.cgroups import Cgroup
+from lab.database import Activity, Database
 from lab.errors import TestbedError
 from lab.execution import Answer, allowed, ask
-from lab.model import Cell, Plan, Sample, Scenario, SlicePlan
+from lab.model import Cell, Plan, Role, Sample, Scenario, SlicePlan
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -88,18 +89,19 @@ class Station:
     cell: Cell
     kamailio: "Container"
     sipp: "Container"
+    mysql: "Container"  # of the cell's database server, whichever that is
     holder: Holder
     log_offset: int = 0
     through_tee: bool = False
-    cgroup: sampling.Cgroup = field(init=False)
+    cgroups: dict[Role, Cgroup] = field(init=False)
 
     def __post_init__(self) -> None:
-        """The cgroup is found by the container's first process."""
-        self.kamailio.reload()
-        try:
-            self.cgroup = sampling.Cgroup(int(self.kamailio.attrs["State"]["Pid"]))
-        except OSError as error:  # the number is 0, or of a process that has ended since
-            raise TestbedError(f"Kamailio of cell {self.cell.name} is not running") from error
+        """Cgroups are found by the containers' first processes."""
+        self.cgroups = {
+            Role.KAMAILIO: _cgroup(self.kamailio, f"Kamailio of cell {self.cell.name}"),
+            Role.SIPP: _cgroup(self.sipp, f"SIPp of cell {self.cell.name}"),
+            Role.MYSQL: _cgroup(self.mysql, f"the database server of cell {self.cell.name}"),
+        }
 
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""
@@ -135,14 +137,16 @@ class Station:
 
     def sample_before(self, database: Database, cpus: tuple[int, ...]) -> Sample:
         """First edge of a slice: the expensive questions first, the clocks last."""
-        inside, aborted = self._inside(), database.aborted()
-        outside = sampling.outside(self.cgroup, cpus)
-        return _sample(inside, outside, aborted)
+        begun = time.monotonic_ns()
+        inside, activity = self._inside(), database.activity()
+        outside = sampling.outside(self.cgroups, cpus)
+        return _sample(begun, inside, outside, activity)
 
     def sample_after(self, database: Database, cpus: tuple[int, ...]) -> Sample:
         """Last edge of a slice: the clocks first, the expensive questions last."""
-        outside = sampling.outside(self.cgroup, cpus)
-        return _sample(self._inside(), outside, database.aborted())
+        begun = time.monotonic_ns()
+        outside = sampling.outside(self.cgroups, cpus)
+        return _sample(begun, self._inside(), outside, database.activity())
 
     def fire(self, plan: Plan, piece: SlicePlan) -> Answer:
         """Send one slice's traffic and wait for its end."""
@@ -200,10 +204,19 @@ class Station:
         return sampling.parse(answer.text)
 
 
-def _sample(inside: sampling.Inside, outside: sampling.Outside, mysql_aborted: int) -> Sample:
-    return Sample(**_fields(inside), **_fields(outside), mysql_aborted=mysql_aborted)
+def _cgroup(container: "Container", who: str) -> Cgroup:
+    container.reload()
+    try:
+        return Cgroup(int(container.attrs["State"]["Pid"]))
+    except OSError as error:  # the number is 0, or of a process that has ended since
+        raise TestbedError(f"{who} is not running") from error
 
 
-def _fields(value: sampling.Inside | sampling.Outside) -> dict[str, Any]:
+def _sample(begun_nsec: int, inside: sampling.Inside, outside: sampling.Outside, activity: Activity) -> Sample:
+    edge_usec = (time.monotonic_ns() - begun_nsec) // 1000
+    return Sample(**_fields(inside), **_fields(outside), **_fields(activity), edge_usec=edge_usec)
+
+
+def _fields(value: sampling.Inside | sampling.Outside | Activity) -> dict[str, Any]:
     """Fields by name; what they hold stays as it is."""
     return {f.name: getattr(value, f.name) for f in fields(value)}

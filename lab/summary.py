@@ -26,6 +26,7 @@ ADVISORY = {
     "cpu_usec": "CPU time of Kamailio's container",
     "throttled_periods": "throttling of Kamailio's container",
     "steal_usec": "steal on Kamailio's CPUs",
+    "foreign_cpu_share": "what others took of Kamailio's CPUs",
 }
 
 MESSAGE_COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")  # that figures are made of
@@ -233,6 +234,8 @@ def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, compl
     for cell in plan.cells:
         if complete and cell.known_broken and cell.name not in broken:
             yield f"{cell.name} works, though images/versions.toml says that it is broken: {cell.known_broken}"
+    if limited := int(slices["generator_limited"].fillna(value=False).sum()):
+        yield f"SIPp, not Kamailio, was the limit in {limited} of {len(slices)} slices (generator_limited)"
     for column, what in ADVISORY.items():
         if slices[column].isna().any():
             yield f"not measured on this machine: {what}"

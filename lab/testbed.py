@@ -136,6 +136,7 @@ class Testbed:
             cell=cell,
             kamailio=self._container(override.kamailio_of(cell.name)),
             sipp=self._container(override.sipp_of(cell.name)),
+            mysql=self._container(cell.database),
             holder=holder,
             through_tee=self.plan.through_tee,
         )

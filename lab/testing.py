@@ -13,7 +13,6 @@ from lab import latency, sampling, store
 from lab.model import (
     NATIVE,
     Cell,
-    CpuClock,
     LegRule,
     Limits,
     Plan,
@@ -25,6 +24,7 @@ from lab.model import (
     SlicePlan,
     SliceRecord,
     StartRecord,
+    Worker,
 )
 
 CHALLENGE, AUTHENTICATED = "challenge", "authenticated"
@@ -40,6 +40,7 @@ CPUS: dict[str, str] = {Role.KAMAILIO: "0", Role.MYSQL: "1", Role.SIPP: "1", Rol
 # What a leg costs the native engine here: median in usec, and spread of its logarithm.
 COST = {CHALLENGE: (50.0, 0.2), AUTHENTICATED: (250.0, 0.1)}
 
+_WORKER = Worker(0, 0, 0, 0, rss_kib=20_000, pkg_bytes=1_000_000)
 _SECOND = 1_000_000_000
 _PROCESSES = {1: "main process - attendant"} | {
     pid: f"udp receiver child={child} sock=127.0.0.1:5060" for child, pid in enumerate(WORKERS)
@@ -140,21 +141,42 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         wall_nsec=1_700_000_000 * _SECOND + start,
         cpu_usec=0,
         throttled=0,
-        statistics={sampling.RECEIVED: 0, **dict.fromkeys(counters, 0)},
+        statistics={sampling.RECEIVED: 0, sampling.SHM_USED: 3_000_000, **dict.fromkeys(counters, 0)},
         processes=_PROCESSES,
-        workers=dict.fromkeys(WORKERS, CpuClock(0, 0)),
+        workers=dict.fromkeys(WORKERS, _WORKER),
         udp_rcvbuf_errors=0,
         socket_drops=0,
         steal_ticks=0,
         mysql_aborted=0,
+        mysql_statements=0,
+        sipp_cpu_usec=0,
+        mysql_cpu_usec=0,
+        driver_cpu_usec=0,
+        idle_ticks=0,
+        edge_usec=80_000,
     )
+    cpu_usec = usec * 6 // 5
     after = replace(
         before,
         monotonic_nsec=before.monotonic_nsec + nsec,
         wall_nsec=before.wall_nsec + nsec + 2000,
-        cpu_usec=usec * 6 // 5,
-        statistics={sampling.RECEIVED: tally.lines, **counters},
-        workers=dict.fromkeys(WORKERS, CpuClock(usec * 500, usec * 10)),
+        cpu_usec=cpu_usec,
+        statistics={sampling.RECEIVED: tally.lines, sampling.SHM_USED: 3_001_000, **counters},
+        workers=dict.fromkeys(
+            WORKERS,
+            replace(
+                _WORKER,
+                on_cpu_nsec=usec * 500,
+                run_delay_nsec=usec * 10,
+                voluntary_switches=plan.calls,
+                involuntary_switches=1,
+            ),
+        ),
+        mysql_statements=plan.calls,
+        sipp_cpu_usec=cpu_usec // 2,
+        mysql_cpu_usec=cpu_usec // 3,
+        driver_cpu_usec=1000,
+        idle_ticks=-((cpu_usec - nsec // 1000) // 10_000),  # rounded up: nobody else was there
     )
     sipp = SippOutcome(
         exit_code=0,
@@ -170,7 +192,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         elapsed_msec=nsec // 1_000_000,
         rate_per_s=float(plan.rate_per_s),
     )
-    return SliceRecord(plan, engine, before, after, sipp, tally, kamailio_cpus=1)
+    return SliceRecord(plan, engine, before, after, sipp, tally, kamailio_cpus=1, beside_kamailio=())
 
 
 def start(number: int, cell: Cell) -> StartRecord:

@@ -6,6 +6,7 @@ it stands without (throttling, steal, CPU time), the summary says that it was no
 
 from collections.abc import Iterator, Mapping
 
+from lab.deltas import foreign_cpu_share
 from lab.model import NATIVE, OTHER, Limits, Scenario, SliceRecord, StartRecord
 from lab.sampling import RECEIVED
 from lab.topology import parse_list
@@ -147,6 +148,11 @@ def _shares(record: SliceRecord, limits: Limits, elapsed: int) -> Iterator[str]:
         steal = (after.steal_ticks - before.steal_ticks) / TICKS_PER_SECOND * NSEC / available
         if steal > limits.steal_share:
             yield f"kernel: {steal:.1%} of Kamailio's CPU time stolen by the host, {limits.steal_share:.1%} allowed"
+    foreign = foreign_cpu_share(record)
+    if foreign is not None and foreign > limits.foreign_cpu_share:
+        yield (
+            f"kernel: {foreign:.1%} of Kamailio's CPU time taken by strangers, {limits.foreign_cpu_share:.1%} allowed"
+        )
     workers = before.workers.keys() & after.workers.keys()
     if not workers:
         yield "kernel: run delay of Kamailio's workers not read"

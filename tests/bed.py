@@ -10,17 +10,18 @@ import subprocess
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from lab import load, override, proof, sampling, testing
+from lab.cgroups import Cgroup
 from lab.cores import Layout
-from lab.database import Database, name_of
+from lab.database import Activity, Database, name_of
 from lab.model import Cell, Plan, Role, Scenario
 from lab.station import Holder, Station
 from lab.testbed import Testbed
@@ -68,9 +69,19 @@ def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
     """A world in which the driver's own clocks, CPUs and log volume are made up, too."""
     clock = iter(range(1, 1_000_000))
 
-    def outside(_cgroup: sampling.Cgroup, _cpus: tuple[int, ...]) -> sampling.Outside:
+    def outside(_cgroups: Mapping[Role, Cgroup], _cpus: tuple[int, ...]) -> sampling.Outside:
         now = next(clock) * 1_000_000_000
-        return sampling.Outside(monotonic_nsec=now, wall_nsec=now, cpu_usec=now // 2000, throttled=0, steal_ticks=0)
+        return sampling.Outside(
+            monotonic_nsec=now,
+            wall_nsec=now,
+            cpu_usec=now // 2000,
+            throttled=0,
+            sipp_cpu_usec=now // 4000,
+            mysql_cpu_usec=now // 8000,
+            driver_cpu_usec=now // 1_000_000,
+            idle_ticks=now // 20_000_000,
+            steal_ticks=0,
+        )
 
     monkeypatch.setattr(sampling, "outside", outside)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
@@ -235,14 +246,33 @@ class Kamailio(Double):
             f"== replies\n{{\n{''.join(map(sent, sorted(replies)))}}}\n"
             "== transactions\n{\n\tcurrent: 0\n}\n"
             "== processes\n{\n\tIDX: 1\n\tPID: 7\n\tDSC: udp receiver child=0 sock=127.0.0.1:5060\n}\n"
+            "== pkg\n{\n\tpid: 7\n\tused: 1000\n}\n"
             "== clocks\n7 1000 1000\n"
+            "== status\n/proc/7/status:VmRSS:\t 1000 kB\n"
             "== snmp\nUdp: InErrors RcvbufErrors\nUdp: 0 0\n"
             "== sockets\n sl drops\n 1: 0\n"
             "== end\n"
         )
 
 
-class Sipp(Double):
+class Idle(Double):
+    """A container that is there."""
+
+    attrs: ClassVar = {"State": {"Pid": os.getpid()}}
+
+    def reload(self) -> None:
+        """Nothing has changed."""
+
+
+class Server(Idle):
+    """The container of a database server, which nobody asks."""
+
+    def answer(self, command: list[str]) -> Output:
+        """It is not asked."""
+        raise AssertionError(command)
+
+
+class Sipp(Idle):
     """The container of a cell's SIPp."""
 
     def __init__(self, world: World, plan: Plan, kamailio: Kamailio) -> None:
@@ -340,9 +370,9 @@ class Mysql(Database):
         self.world.history.append(f"bindings {name}")
         return self.world.databases[name]
 
-    def aborted(self) -> int:
+    def activity(self) -> Activity:
         """None."""
-        return 0
+        return Activity(0, 0)
 
 
 class Bed(Testbed):
@@ -383,5 +413,10 @@ class Bed(Testbed):
 
     def _fresh(self, cell: Cell, holder: Holder) -> Station:
         kamailio = Kamailio(self.world, cell)
-        sipp = Sipp(self.world, self.plan, kamailio)
-        return Station(cell, cast("Container", kamailio), cast("Container", sipp), holder)
+        return Station(
+            cell,
+            kamailio=cast("Container", kamailio),
+            sipp=cast("Container", Sipp(self.world, self.plan, kamailio)),
+            mysql=cast("Container", Server()),
+            holder=holder,
+        )

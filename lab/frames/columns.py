@@ -3,75 +3,32 @@
 The Parquet schemas and the tables of docs/frames.md derive from here. Not measured is null, never 0.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
 
-from lab.frames.deltas import (
+from lab.deltas import (
+    GENERATOR_BUSY,
+    all_workers,
     begun_usec,
     clock_drift_usec,
     counter,
+    driver_cpu_share,
     duration_usec,
     elapsed,
+    foreign_cpu_share,
+    generator_limited,
     processes_changed,
     steal_usec,
     workers,
 )
-from lab.model import OTHER, SliceRecord, StartRecord
-from lab.sampling import RECEIVED
-
-INT = pa.int64()
-FLOAT = pa.float64()
-BOOL = pa.bool_()
-TEXT = pa.string()
-WORD = pa.dictionary(pa.int32(), pa.string())  # few distinct values; pandas calls it category
+from lab.frames.table import BOOL, FLOAT, INT, TEXT, WORD, Column, Table
+from lab.model import OTHER, Sample, SliceRecord, StartRecord
+from lab.sampling import RECEIVED, SHM_USED
 
 REASONS = "; "  # between reasons, in a column that holds several
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column. `value` takes it from a record; a `null` column may lack a value."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
-    value: Callable[[Any], Any] | None = None
-    null: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One frame."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-
-    @property
-    def schema(self) -> pa.Schema:
-        """As written to Parquet; unit and meaning go with the file."""
-        return pa.schema(
-            pa.field(c.name, c.type, nullable=c.null, metadata={"unit": c.unit, "meaning": c.meaning})
-            for c in self.columns
-        )
-
-    @property
-    def markdown(self) -> str:
-        """The table of docs/frames.md."""
-        head = "| column | type | unit | meaning |\n|---|---|---|---|\n"
-        return head + "".join(f"| `{c.name}` | {type_word(c)} | {c.unit} | {c.meaning} |\n" for c in self.columns)
-
-
-def type_word(column: Column) -> str:
-    """As a reader calls it."""
-    word = "category" if column.type == WORD else str(column.type)
-    return f"{word} or null" if column.null else word
-
 
 MESSAGES = Table(
     "messages",
@@ -99,6 +56,38 @@ MESSAGES = Table(
 
 def _edge(name: str) -> Callable[[SliceRecord], int | None]:
     return elapsed(attrgetter(name))
+
+
+def _workers(name: str, divisor: int = 1) -> Callable[[SliceRecord], int | None]:
+    def value(record: SliceRecord) -> int | None:
+        used = workers(attrgetter(name))(record)
+        return None if used is None else used // divisor
+
+    return value
+
+
+def _shm(sample: Sample) -> int | None:
+    return sample.statistics.get(SHM_USED)
+
+
+def _at(edge: str, read: Callable[[Sample], int | None]) -> Callable[[SliceRecord], int | None]:
+    return lambda record: read(getattr(record, edge))
+
+
+def _memory() -> Iterator[Column]:
+    """At both edges: what is held at the end matters as much as what was added."""
+    for name, unit, meaning, read in (
+        ("pkg_bytes", "bytes", "private memory that the workers use", all_workers(attrgetter("pkg_bytes"))),
+        ("shm_bytes", "bytes", f"shared memory in use (`{SHM_USED}`)", _shm),
+        (
+            "rss_kib",
+            "KiB",
+            "workers' resident memory, with what each touched of shm",
+            all_workers(attrgetter("rss_kib")),
+        ),
+    ):
+        for edge in ("before", "after"):
+            yield Column(f"{name}_{edge}", INT, unit, f"{meaning}, {edge} the slice", _at(edge, read), null=True)
 
 
 def _declared(counts: str) -> Callable[[SliceRecord], int]:
@@ -170,15 +159,67 @@ SLICES = Table(
         # the kernel's, and MySQL's
         Column("cpu_usec", INT, "usec", "CPU time of Kamailio's container", _edge("cpu_usec"), null=True),
         Column("throttled_periods", INT, "periods", "its CPU quota ran out", _edge("throttled"), null=True),
-        Column("workers_on_cpu_usec", INT, "usec", "CPU time of the UDP workers", workers("on_cpu_nsec"), null=True),
-        Column("workers_run_delay_usec", INT, "usec", "they waited for a CPU", workers("run_delay_nsec"), null=True),
+        Column(
+            "workers_on_cpu_usec", INT, "usec", "CPU time of the UDP workers", _workers("on_cpu_nsec", 1000), null=True
+        ),
+        Column(
+            "workers_run_delay_usec", INT, "usec", "they waited for a CPU", _workers("run_delay_nsec", 1000), null=True
+        ),
+        Column(
+            "voluntary_switches",
+            INT,
+            "switches",
+            "a worker had nothing to do",
+            _workers("voluntary_switches"),
+            null=True,
+        ),
+        Column(
+            "involuntary_switches",
+            INT,
+            "switches",
+            "a worker was made to wait",
+            _workers("involuntary_switches"),
+            null=True,
+        ),
+        *_memory(),
         Column(
             "steal_usec", INT, "usec", "taken by the host from Kamailio's CPUs, in 10 ms steps", steal_usec, null=True
+        ),
+        Column(
+            "foreign_cpu_share",
+            FLOAT,
+            "share",
+            "of the time of Kamailio's CPUs, that others than the lab took; in 10 ms steps, so about 0 may be below",
+            foreign_cpu_share,
+            null=True,
         ),
         Column("udp_rcvbuf_errors", INT, "datagrams", "lost to full buffers", _edge("udp_rcvbuf_errors")),
         Column("socket_drops", INT, "datagrams", "dropped at Kamailio's sockets", _edge("socket_drops")),
         Column("processes_changed", BOOL, "", "a Kamailio process died or was born", processes_changed),
         Column("mysql_aborted", INT, "connections", "aborted connections", _edge("mysql_aborted")),
+        Column(
+            "mysql_statements",
+            INT,
+            "statements",
+            "that read or write rows, of any cell, by the server's count",
+            _edge("mysql_statements"),
+            null=True,
+        ),
+        Column("mysql_cpu_usec", INT, "usec", "CPU time of its container", _edge("mysql_cpu_usec"), null=True),
+        # the lab's own
+        Column("sipp_cpu_usec", INT, "usec", "CPU time of SIPp's container", _edge("sipp_cpu_usec"), null=True),
+        Column(
+            "generator_limited",
+            BOOL,
+            "",
+            f"SIPp had {GENERATOR_BUSY:.0%} of one CPU or more, and the workers a smaller share of Kamailio's CPUs",
+            generator_limited,
+            null=True,
+        ),
+        Column("driver_cpu_usec", INT, "usec", "CPU time of the driver", _edge("driver_cpu_usec"), null=True),
+        Column("driver_cpu_share", FLOAT, "share", "of one CPU, that this is", driver_cpu_share, null=True),
+        Column("edge_before_usec", INT, "usec", "the first edge took", attrgetter("before.edge_usec"), null=True),
+        Column("edge_after_usec", INT, "usec", "and the last", attrgetter("after.edge_usec"), null=True),
         # SIPp's statistics, at its end
         Column("sipp_exit_code", INT, "", "proves nothing by itself", attrgetter("sipp.exit_code")),
         Column("sipp_created", INT, "calls", "begun", attrgetter("sipp.created")),

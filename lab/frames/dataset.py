@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from lab import store
 from lab.errors import BadInputError, SetupError
 from lab.frames import log
-from lab.frames.columns import MESSAGES, SLICES, STARTS, TABLES, Table, from_records
+from lab.frames.columns import MESSAGES, SLICES, STARTS, TABLES, from_records
+from lab.frames.table import Table
 from lab.model import Plan, SliceRecord, StartRecord, Tally
 
 FOLDER = "frames"

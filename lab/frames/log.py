@@ -23,7 +23,8 @@ from pyarrow import csv
 
 from lab import latency
 from lab.errors import BadInputError
-from lab.frames.columns import MESSAGES, WORD
+from lab.frames.columns import MESSAGES
+from lab.frames.table import WORD
 from lab.model import OTHER, LegRule, SlicePlan, Tally
 
 PART_BYTES = 32 << 20  # read at once: some 250 thousand lines

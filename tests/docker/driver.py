@@ -23,6 +23,7 @@ from lab.versions import ROOT
 
 PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 DATA = Path(__file__).parent / "data"
+SMALL = tomllib.loads((DATA / "small.toml").read_text())
 SCRIPT = Path(sys.executable).with_name("lab")
 PATIENCE_SECONDS = 120  # for a line that comes after a few seconds on an idle machine
 
@@ -148,7 +149,7 @@ class Lab:
 
     def experiment(self, **changes: object) -> Path:
         """The small experiment with some keys changed; None takes one out."""
-        keys = {**tomllib.loads((DATA / "small.toml").read_text()), **changes}
+        keys = {**SMALL, **changes}
         path = self.folder / f"{keys['name']}.toml"
         path.write_text(toml({key: value for key, value in keys.items() if value is not None}))
         return path

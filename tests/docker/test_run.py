@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lab import store, testbed
-from lab.frames.columns import MESSAGES, SLICES, STARTS, Table
+from lab.frames.columns import MESSAGES, SLICES, STARTS
+from lab.frames.table import Table
 from lab.model import Plan, SliceRecord, StartRecord
 from lab.versions import ROOT
 from tests.docker.driver import DATA, SCRIPT, Lab, Running

@@ -197,3 +197,11 @@ def test_unlike_cpus_for_kamailio_are_remarked_on(tmp_path: Path, name: str, kam
     layout = listed(MACHINES[name].topology(tmp_path), lists(kamailio, "1"))
     assert len(layout.notes) == 1
     assert said in layout.notes[0]
+
+
+def test_who_is_beside_kamailio() -> None:
+    """On its very CPUs; unknown where somebody has but some of them, whose time cannot be told apart then."""
+    apart: dict[Role, tuple[int, ...]] = {Role.KAMAILIO: (0, 1), **dict.fromkeys((Role.MYSQL, Role.DRIVER), (2,))}
+    assert Layout("lists", {**apart, Role.SIPP: (3,)}).beside(Role.KAMAILIO) == ()
+    assert Layout("lists", {**apart, Role.SIPP: (0, 1)}).beside(Role.KAMAILIO) == (Role.SIPP,)
+    assert Layout("lists", {**apart, Role.SIPP: (1, 2)}).beside(Role.KAMAILIO) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab.database import BAKED_SUBSCRIBERS, PREFIX, Database, name_of, template_of
+from lab.database import BAKED_SUBSCRIBERS, PREFIX, Activity, Database, name_of, template_of
 
 if TYPE_CHECKING:
     from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -95,3 +95,12 @@ def test_a_server_says_which_it_is() -> None:
     assert mysql.database.version() == "9.7.0 MySQL Community Server - GPL"
     mariadb = Server(SELECT=[("11.8.3-MariaDB", "MariaDB Server -- Please get support")])
     assert mariadb.database.version() == "11.8.3-MariaDB MariaDB Server"
+
+
+def test_a_server_says_what_it_was_asked_to_do() -> None:
+    """Statements of all kinds that touch rows are one figure, and connections that went wrong another."""
+    counted = {"Com_select": 70, "Com_insert": 10, "Com_update": 8, "Com_delete": 2, "Com_replace": 1}
+    aborted: list[tuple[str, ...]] = [("Aborted_clients", "2"), ("Aborted_connects", "3")]
+    server = Server(SHOW=[*aborted, *((name, str(count)) for name, count in counted.items())])
+    assert server.database.activity() == Activity(mysql_aborted=5, mysql_statements=91)
+    assert Server(SHOW=aborted).database.activity() == Activity(mysql_aborted=5, mysql_statements=None)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +12,10 @@ import pytest
 
 from lab import frames, plan, store, testing
 from lab.errors import BadInputError, SetupError
-from lab.frames.columns import SLICES, TABLES, Table
+from lab.frames.columns import SLICES, TABLES
+from lab.frames.table import Table
 from lab.latency import tally
-from lab.model import CpuClock, Plan, Sample, SliceRecord
+from lab.model import Plan, Sample, SliceRecord, Worker
 
 PLAN = testing.plan(rounds=2, slices=1, calls=3)
 FIRST = "r01-s001-native"
@@ -90,13 +91,16 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
     """A counter that one edge lacks has no difference."""
 
     def unmeasured(edge: Sample) -> Sample:
-        return replace(edge, cpu_usec=None, throttled=None, steal_ticks=None, statistics={}, workers={})
+        nothing = dict.fromkeys(f.name for f in fields(Sample) if "None" in str(f.type))
+        return replace(edge, **nothing, statistics={}, workers={})  # type: ignore[arg-type]
 
     change(evidence(run, "slices", FIRST, "slice.json"), lambda record: replace(record, after=unmeasured(record.after)))
     slices = made(run).slices
     nullable = [column.name for column in SLICES.columns if column.null]
-    assert len(nullable) == 12
-    assert slices.loc[0, nullable].isna().all()
+    assert len(nullable) == 29
+    there = [name for name in nullable if name.endswith("_before") or name == "edge_before_usec"]
+    assert slices.loc[0, there].notna().all()
+    assert slices.loc[0, [name for name in nullable if name not in there]].isna().all()
     uncounted = ["replies_1xx", "replies_404"]  # of which these edges have no counter
     assert slices.loc[1:, uncounted].isna().all(axis=None)
     assert slices.loc[1:, [name for name in nullable if name not in uncounted]].notna().all(axis=None)
@@ -108,7 +112,11 @@ def test_differences_are_taken_between_the_edges(run: Path) -> None:
 
     def spend(record: SliceRecord) -> SliceRecord:
         before = replace(
-            record.before, cpu_usec=700, steal_ticks=5, socket_drops=3, workers={7: CpuClock(5_000, 2_000)}
+            record.before,
+            cpu_usec=700,
+            steal_ticks=5,
+            socket_drops=3,
+            workers={7: Worker(5_000, 2_000, 10, 2, rss_kib=300, pkg_bytes=2000)},
         )
         after = replace(
             before,
@@ -117,7 +125,12 @@ def test_differences_are_taken_between_the_edges(run: Path) -> None:
             cpu_usec=1000,
             steal_ticks=7,
             socket_drops=4,
-            workers={7: CpuClock(95_000, 12_000)},
+            workers={7: Worker(95_000, 12_000, 17, 5, rss_kib=310, pkg_bytes=1900)},
+            mysql_statements=20,
+            sipp_cpu_usec=3_300_000,
+            mysql_cpu_usec=40,
+            driver_cpu_usec=4000,
+            idle_ticks=380,
             processes={1: "another"},
         )
         return replace(record, before=before, after=after)
@@ -131,7 +144,35 @@ def test_differences_are_taken_between_the_edges(run: Path) -> None:
     assert first["socket_drops"] == 1
     assert first["workers_on_cpu_usec"] == 90
     assert first["workers_run_delay_usec"] == 10
+    assert (first["voluntary_switches"], first["involuntary_switches"]) == (7, 3)
+    assert (first["rss_kib_before"], first["rss_kib_after"]) == (300, 310)
+    assert (first["pkg_bytes_before"], first["pkg_bytes_after"]) == (2000, 1900)
+    assert first["mysql_statements"] == 20
+    assert (first["sipp_cpu_usec"], first["mysql_cpu_usec"]) == (3_300_000, 40)
+    assert first["driver_cpu_share"] == 0.001
+    assert first["foreign_cpu_share"] == pytest.approx(1 - (3_800_000 + 20_000 + 300) / 4_000_000)
     assert first["processes_changed"]
+
+
+@pytest.mark.parametrize(
+    ("sipp", "workers", "limited"),
+    [(0.79, 0.5, False), (0.8, 0.5, True), (0.9, 0.95, False), (None, 0.5, None)],
+)
+def test_a_slice_in_which_sipp_was_the_limit_is_labelled(
+    run: Path, *, sipp: float | None, workers: float, limited: bool | None
+) -> None:
+    """It had most of its one CPU, and the workers less of theirs: the slice is valid, and its rate is SIPp's."""
+
+    def spend(record: SliceRecord) -> SliceRecord:
+        nsec = record.after.monotonic_nsec - record.before.monotonic_nsec
+        clocks = dict(zip(testing.WORKERS, (Worker(round(workers * nsec), 0), Worker(0, 0)), strict=True))
+        usec = None if sipp is None else round(sipp * nsec / 1000)
+        return replace(record, after=replace(record.after, workers=clocks, sipp_cpu_usec=usec))
+
+    change(evidence(run, "slices", FIRST, "slice.json"), spend)
+    first = made(run).slices.iloc[0]
+    assert pd.isna(first["generator_limited"]) if limited is None else first["generator_limited"] == limited
+    assert first["valid"]
 
 
 def test_each_cells_messages_have_the_legs_of_its_own_scenario(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lab import sampling
+from lab.cgroups import Cgroup
 from lab.errors import TestbedError
-from lab.model import CpuClock
+from lab.model import Role, Worker
 
 SECTIONS = {
     "statistics": (
@@ -24,7 +25,16 @@ SECTIONS = {
         "{\n\tIDX: 2\n\tPID: 8\n\tDSC: udp receiver child=1 sock=127.0.0.1:5060\n}\n"
         "{\n\tIDX: 3\n\tPID: 9\n\tDSC: slow timer\n}\n"
     ),
+    "pkg": (
+        "{\n\tentry: 1\n\tpid: 7\n\trank: 1\n\tused: 1390512\n\tfree: 6693872\n\treal_used: 1694736\n}\n"
+        "{\n\tentry: 2\n\tpid: 8\n\trank: 2\n\tused: 1390448\n\tfree: 6694160\n\treal_used: 1694448\n}\n"
+    ),
     "clocks": "1 5000000 100\n7 91234567 345678\n8 81234567 245678\n9 1000 10\n33 2000 0\n",
+    "status": (
+        "/proc/7/status:VmRSS:\t    3700 kB\n/proc/7/status:voluntary_ctxt_switches:\t120\n"
+        "/proc/7/status:nonvoluntary_ctxt_switches:\t3\n/proc/8/status:VmRSS:\t    3528 kB\n"
+        "/proc/8/status:voluntary_ctxt_switches:\t110\n/proc/8/status:nonvoluntary_ctxt_switches:\t2\n"
+    ),
     "snmp": (
         "Ip: Forwarding DefaultTTL\nIp: 1 64\n"
         "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\n"
@@ -80,9 +90,18 @@ def test_transactions_are_asked_of_the_module_that_has_them() -> None:
 def test_only_workers_have_clocks() -> None:
     """On the CPU, and waiting for one; timers and the attendant take no requests."""
     inside = sampling.parse(said())
-    assert inside.workers == {7: CpuClock(91234567, 345678), 8: CpuClock(81234567, 245678)}
+    assert inside.workers == {
+        7: Worker(91234567, 345678, 120, 3, rss_kib=3700, pkg_bytes=1390512),
+        8: Worker(81234567, 245678, 110, 2, rss_kib=3528, pkg_bytes=1390448),
+    }
     assert inside.processes[9] == "slow timer"
     assert sorted(inside.processes) == [1, 7, 8, 9]
+
+
+def test_what_is_not_told_of_a_worker_is_not_zero() -> None:
+    """Kamailio without that RPC, a kernel without those lines: its clocks are there all the same."""
+    inside = sampling.parse(said(pkg="error: 500 - command pkg.stats not found\n", status=""))
+    assert inside.workers[7] == Worker(91234567, 345678, None, None, rss_kib=None, pkg_bytes=None)
 
 
 def test_messages_that_the_kernel_lost() -> None:
@@ -117,76 +136,6 @@ def test_counters_that_are_not_there_are_not_zero() -> None:
     assert sampling.parse(said(statistics=unavailable, replies=unavailable, transactions=unavailable)).statistics == {}
 
 
-class Kernel:
-    """A machine's /proc and /sys, as files."""
-
-    def __init__(self, root: Path) -> None:
-        """Empty at first."""
-        self.root = root
-
-    def has(self, path: str, text: str) -> None:
-        """A file that the kernel shows."""
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    def path(self, *parts: str) -> Path:
-        """Where a path of the kernel's is."""
-        return self.root.joinpath(*(part.lstrip("/") for part in parts))
-
-
-@pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    """The kernel that sampling asks."""
-    kernel = Kernel(tmp_path)
-    monkeypatch.setattr(sampling, "Path", kernel.path)
-    monkeypatch.setattr(sampling, "_CGROUPS", kernel.path("/sys/fs/cgroup"))
-    return kernel
-
-
-@pytest.mark.parametrize("mounts", [("cpuacct", "cpu"), ("cpu,cpuacct", "cpu,cpuacct")])
-def test_cpu_time_of_a_version_1_cgroup(kernel: Kernel, mounts: tuple[str, str]) -> None:
-    """In nanoseconds; the two controllers may be mounted together or apart."""
-    kernel.has("/proc/4711/cgroup", "5:cpuset:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/docker/abc\n")
-    kernel.has(f"/sys/fs/cgroup/{mounts[0]}/docker/abc/cpuacct.usage", "123456789\n")
-    kernel.has(f"/sys/fs/cgroup/{mounts[1]}/docker/abc/cpu.stat", "nr_periods 10\nnr_throttled 3\nthrottled_time 5\n")
-    cgroup = sampling.Cgroup(4711)
-    assert (cgroup.cpu_usec(), cgroup.throttled()) == (123456, 3)
-
-
-def test_cpu_time_of_a_version_2_cgroup(kernel: Kernel) -> None:
-    """In microseconds, in one file with the rest."""
-    kernel.has("/proc/4711/cgroup", "0::/system.slice/docker-abc.scope\n")
-    stat = "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\nnr_periods 0\nnr_throttled 2\n"
-    kernel.has("/sys/fs/cgroup/system.slice/docker-abc.scope/cpu.stat", stat)
-    cgroup = sampling.Cgroup(4711)
-    assert (cgroup.cpu_usec(), cgroup.throttled()) == (123456, 2)
-
-
-def test_a_cgroup_without_bandwidth_control(kernel: Kernel) -> None:
-    """The file is there, but has no line of throttling."""
-    kernel.has("/proc/4711/cgroup", "0::/docker/abc\n")
-    kernel.has("/sys/fs/cgroup/docker/abc/cpu.stat", "usage_usec 5\n")
-    assert sampling.Cgroup(4711).throttled() is None
-
-
-@pytest.mark.parametrize("groups", ["4:cpu,cpuacct:/docker/abc\n", "0::/docker/abc\n", ""])
-def test_what_the_kernel_does_not_show_is_not_measured(kernel: Kernel, groups: str) -> None:
-    """None, never 0: a host may hide the files from us."""
-    kernel.has("/proc/4711/cgroup", groups)
-    cgroup = sampling.Cgroup(4711)
-    assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
-
-
-def test_a_container_that_has_ended_is_not_measured_any_more(kernel: Kernel) -> None:
-    """Its files go with its last process; the checks that follow say that it died."""
-    kernel.has("/proc/4711/cgroup", "0::/docker/abc\n")
-    kernel.has("/sys/fs/cgroup/docker/abc/cpu.stat", "usage_usec 5\nnr_throttled 0\n")
-    cgroup = sampling.Cgroup(4711)
-    kernel.path("/sys/fs/cgroup/docker/abc/cpu.stat").unlink()
-    assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
-
-
 STAT = """\
 cpu  400 0 400 9000 1 0 2 77 0 0
 cpu0 100 0 100 2000 0 0 1 10 0 0
@@ -196,18 +145,27 @@ intr 12345
 """
 
 
-@pytest.mark.parametrize(("cpus", "ticks"), [((0,), 10), ((1, 10), 60), ((0, 1, 10), 70), ((1, 2), None)])
-def test_steal_is_that_of_the_asked_cpus(kernel: Kernel, cpus: tuple[int, ...], ticks: int | None) -> None:
-    """Not of the whole machine; not measured where one of them is not shown."""
-    kernel.has("/proc/stat", STAT)
-    assert sampling.steal_ticks(cpus) == ticks
+@pytest.mark.parametrize(
+    ("cpus", "ticks"),
+    [((0,), (2000, 10)), ((1, 10), (4001, 60)), ((0, 1, 10), (6001, 70)), ((1, 2), (None, None))],
+)
+def test_idle_and_stolen_time_is_that_of_the_asked_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: tuple[int, ...], ticks: tuple[int | None, int | None]
+) -> None:
+    """Not of the whole machine; waiting for a disk is idle; not measured where one of them is not shown."""
+    stat = tmp_path / "stat"
+    stat.write_text(STAT)
+    monkeypatch.setattr(sampling, "Path", lambda _: stat)
+    assert sampling.cpu_ticks(cpus) == ticks
 
 
 def test_this_very_machine_can_be_asked() -> None:
     """Time goes on between two questions, on the clock of either kind; CPU time never goes back."""
     cpus = tuple(os.sched_getaffinity(0))
-    cgroup = sampling.Cgroup(os.getpid())
-    first, second = sampling.outside(cgroup, cpus), sampling.outside(cgroup, cpus)
+    cgroups = dict.fromkeys(Role, Cgroup(os.getpid()))
+    first, second = sampling.outside(cgroups, cpus), sampling.outside(cgroups, cpus)
     assert second.monotonic_nsec > first.monotonic_nsec
     assert (second.cpu_usec or 0) >= (first.cpu_usec or 0)
+    assert second.driver_cpu_usec >= first.driver_cpu_usec
+    assert (second.idle_ticks or 0) >= (first.idle_ticks or 0)
     assert (second.steal_ticks or 0) >= (first.steal_ticks or 0)

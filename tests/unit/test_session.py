@@ -202,6 +202,7 @@ def test_a_record_has_what_was_seen_on_both_edges(measure: Measure, heard: Liste
     assert received == [2, 26, 26, 50]
     assert second.tally.lines == 24
     assert (second.sipp.successful, second.engine, second.kamailio_cpus) == (12, "lua", 1)
+    assert second.beside_kamailio == ()  # all others are on another CPU
 
 
 def test_a_start_leaves_its_proof(measure: Measure, run: store.Run) -> None:

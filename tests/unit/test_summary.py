@@ -63,6 +63,8 @@ def slice_row(piece: SlicePlan, reasons: str = "") -> dict[str, Any]:
         "cpu_usec": CALLS * 500,
         "throttled_periods": 0,
         "steal_usec": 0,
+        "foreign_cpu_share": 0.01,
+        "generator_limited": False,
         "sipp_successful": CALLS,
         "sipp_failed": 0,
         "sipp_retransmissions": 0,
@@ -97,6 +99,7 @@ def make_frames(
     keys = dict.fromkeys((piece.round, piece.cell) for piece in pieces)
     starts = pd.DataFrame([start_row(*key, unproven.get(key, "")) for key in keys])
     nullable = {"cpu_usec": "Int64", "throttled_periods": "Int64", "steal_usec": "Int64", "valid": "boolean"}
+    nullable |= {"generator_limited": "boolean"}
     return Frames(
         messages=messages.astype({"slice": "category", "cell": "category", "leg": "category"}),
         slices=slices.astype({"cell": "category", "warmup": "boolean", **nullable}),
@@ -579,6 +582,17 @@ def test_what_the_machine_could_not_tell_is_said_and_null() -> None:
     assert found.notes == (
         "not measured on this machine: CPU time of Kamailio's container",
         "not measured on this machine: steal on Kamailio's CPUs",
+    )
+
+
+def test_where_sipp_was_the_limit_it_is_said() -> None:
+    """The slices count: every call went well. Only their rate is not Kamailio's."""
+    frames = make_frames()
+    frames.slices.loc[:1, "generator_limited"] = True
+    found = judge(frames)
+    assert found.valid
+    assert found.notes == (
+        f"SIPp, not Kamailio, was the limit in 2 of {len(frames.slices)} slices (generator_limited)",
     )
 
 

@@ -1,11 +1,13 @@
 """What makes a slice or a start invalid: a sound one, spoilt in one place at a time."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from lab import testing
-from lab.model import Cell, CpuClock, LegRule, Limits, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.model import Cell, LegRule, Limits, Role, Sample, Scenario, SlicePlan, SliceRecord, StartRecord, Worker
+from lab.sampling import RECEIVED
 from lab.testing import SCENARIO
 from lab.validity import judge, judge_start
 
@@ -127,12 +129,13 @@ def test_only_the_difference_over_the_slice_counts() -> None:
             mysql_aborted=edge.mysql_aborted + 7,
             throttled=(edge.throttled or 0) + 7,
             steal_ticks=(edge.steal_ticks or 0) + 700,
+            idle_ticks=(edge.idle_ticks or 0) + 700,
         )
 
     assert judge(replace(SOUND, before=later(BEFORE), after=later(AFTER)), LIMITS, SCENARIO) == ()
 
 
-@pytest.mark.parametrize("name", sorted(BEFORE.statistics))
+@pytest.mark.parametrize("name", sorted({RECEIVED, *SCENARIO.counters}))
 def test_a_counter_that_was_not_read_is_a_reason(name: str) -> None:
     """Without it nothing reconciles: not measured must not pass for zero."""
     kept = {key: value for key, value in AFTER.statistics.items() if key != name}
@@ -268,7 +271,7 @@ def test_no_process_may_die_or_appear(processes: dict[int, str], reasons: tuple[
         ({"throttled": 4}, "kernel: Kamailio's CPU quota ran out in 4 periods"),
         ({"steal_ticks": 30}, "kernel: 6.0% of Kamailio's CPU time stolen by the host, 5.0% allowed"),
         (
-            {"workers": {WORKER: CpuClock(SECOND, 600_000_000)}},
+            {"workers": {WORKER: Worker(SECOND, 600_000_000)}},
             "kernel: of the time in which they could run, workers waited for a CPU 37.5%, 20.0% allowed",
         ),
         (
@@ -285,15 +288,42 @@ def test_the_machine_must_not_have_disturbed_the_slice(changed: dict[str, object
     assert judge(replace(SOUND, after=after), LIMITS, SCENARIO) == (reason,)
 
 
+def taken(seconds: float, **changed: object) -> SliceRecord:
+    """A slice in which Kamailio's CPU idled for less, by something of so many seconds."""
+    after = replace(AFTER, idle_ticks=(AFTER.idle_ticks or 0) - round(100 * seconds), **changed)  # type: ignore[arg-type]
+    return replace(SOUND, after=after)
+
+
+def test_strangers_on_kamailios_cpus_are_noticed() -> None:
+    """By what remains of the time of its CPUs: here 0.25 s of 5 s, and nobody says who it was."""
+    assert judge(taken(0.1), LIMITS, SCENARIO) == ()
+    (reason,) = judge(taken(0.25), LIMITS, SCENARIO)
+    assert re.fullmatch(r"kernel: [45]\.\d% of Kamailio's CPU time taken by strangers, 3\.0% allowed", reason)
+    assert judge(taken(0.25), Limits(foreign_cpu_share=0.06), SCENARIO) == ()
+
+
+def test_roles_on_the_same_cpus_are_no_strangers() -> None:
+    """In a layout that has them share, their time is taken off; in any other they were elsewhere."""
+    sipp = taken(0.25, sipp_cpu_usec=(AFTER.sipp_cpu_usec or 0) + 250_000)
+    assert judge(sipp, LIMITS, SCENARIO) != ()
+    assert judge(replace(sipp, beside_kamailio=(Role.SIPP,)), LIMITS, SCENARIO) == ()
+
+
+def test_roles_on_some_of_the_same_cpus_are_not_told_apart() -> None:
+    """Nobody knows which of their time was there: not measured, and no reason."""
+    assert judge(replace(taken(0.25), beside_kamailio=None), LIMITS, SCENARIO) == ()
+
+
 def test_shares_are_of_all_the_cpus_that_kamailio_has() -> None:
     """What is 6 % of one CPU is 3 % of two."""
-    stolen = replace(SOUND, after=replace(AFTER, steal_ticks=30), kamailio_cpus=2)
+    idle = AFTER.idle_ticks or 0
+    stolen = replace(SOUND, after=replace(AFTER, steal_ticks=30, idle_ticks=idle + 470), kamailio_cpus=2)
     assert judge(stolen, LIMITS, SCENARIO) == ()
 
 
 def test_what_the_machine_cannot_tell_is_no_failure() -> None:
     """Some kernels show no throttling or no steal; latency and counts stand without, and the summary says it."""
-    blind = replace(SOUND, after=replace(AFTER, cpu_usec=None, throttled=None, steal_ticks=None))
+    blind = replace(SOUND, after=replace(AFTER, cpu_usec=None, throttled=None, steal_ticks=None, idle_ticks=None))
     assert judge(blind, LIMITS, SCENARIO) == ()
 
 

@@ -36,9 +36,9 @@ LEFT = {
 RIGHT = {"figures", "frames", "published", "report", "summary"}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
-    *("claims", "cores", "disturbances", "errors", "experiment", "kernelfiles", "latency", "layouts", "model", "plan"),
-    *("preprocess", "process", "proof", "sampling", "scenario", "stats", "store", "testing", "topology", "tuning"),
-    *("validity", "versions"),
+    *("cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "kernelfiles", "latency"),
+    *("layouts", "model", "plan", "preprocess", "process", "proof", "sampling", "scenario", "stats", "store"),
+    *("testing", "topology", "tuning", "validity", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 

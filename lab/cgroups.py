@@ -1,0 +1,58 @@
+"""CPU time and throttling of a container, from the host's side: cgroups of version 1 and 2."""
+
+import re
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Cgroup:
+    """CPU time and throttling of one container, from the host's side: a read takes well under a millisecond."""
+
+    def __init__(self, pid: int) -> None:
+        """`pid` is the container's first process, as the host numbers it."""
+        self._cpu, self._stat, self._scale = _files(pid)
+
+    def cpu_usec(self) -> int | None:
+        """CPU time so far; None where the kernel shows no file."""
+        text = _content(self._cpu)
+        if text is None:
+            return None
+        return int(text) // 1000 if self._scale is None else _value(text, self._scale)
+
+    def throttled(self) -> int | None:
+        """Periods in which the container was throttled."""
+        return _value(_content(self._stat), "nr_throttled")
+
+
+def _content(path: Path | None) -> str | None:
+    """A file of a cgroup; it goes with the container's last process."""
+    try:
+        return path.read_text(encoding="ascii") if path else None
+    except OSError:
+        return None
+
+
+def _files(pid: int) -> tuple[Path | None, Path | None, str | None]:
+    """CPU file, statistics file, and the key of CPU time in it (None: the file is a bare number of nanoseconds)."""
+    groups: dict[str, str] = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
+    if "cpuacct" in groups:  # cgroup v1, which may mount the two controllers together or apart
+        places = [_CGROUPS / name for name in ("cpuacct", "cpu,cpuacct", "cpu")]
+        account = [p / groups["cpuacct"] / "cpuacct.usage" for p in places]
+        stat = [p / groups.get("cpu", "") / "cpu.stat" for p in places]
+        return _first(account), _first(stat), None
+    unified = _CGROUPS / groups.get("", "") / "cpu.stat"
+    found = _first([unified])
+    return found, found, "usage_usec"
+
+
+def _first(candidates: list[Path]) -> Path | None:
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _value(text: str | None, key: str) -> int | None:
+    found = re.search(rf"^{key} (\d+)$", text or "", re.MULTILINE)
+    return int(found[1]) if found else None

@@ -1,0 +1,116 @@
+"""What a slice used: differences of counters between its edges, and shares. None where an edge lacks the counter.
+
+Pure, and for both sides: the judge and the frames must not differ in what they call a share.
+"""
+
+from collections.abc import Callable
+
+from lab.model import Role, Sample, SliceRecord, Worker
+
+NSEC_PER_USEC = 1000
+USEC_PER_TICK = 10_000
+GENERATOR_BUSY = 0.8  # of one CPU, since SIPp is one thread
+_CPU_TIME = {
+    Role.KAMAILIO: "cpu_usec",
+    Role.SIPP: "sipp_cpu_usec",
+    Role.MYSQL: "mysql_cpu_usec",
+    Role.DRIVER: "driver_cpu_usec",
+}
+
+
+def elapsed(read: Callable[[Sample], int | None]) -> Callable[[SliceRecord], int | None]:
+    """Difference of a counter over the slice."""
+
+    def value(record: SliceRecord) -> int | None:
+        before, after = read(record.before), read(record.after)
+        return None if before is None or after is None else after - before
+
+    return value
+
+
+def counter(name: str) -> Callable[[SliceRecord], int | None]:
+    """Difference of one of Kamailio's RPC counters."""
+    return elapsed(lambda sample: sample.statistics.get(name))
+
+
+def all_workers(read: Callable[[Worker], int | None]) -> Callable[[Sample], int | None]:
+    """Sum over the workers at an edge. Unknown when it is of one of them, or when there is none."""
+
+    def value(sample: Sample) -> int | None:
+        numbers = [number for worker in sample.workers.values() if (number := read(worker)) is not None]
+        return sum(numbers) if numbers and len(numbers) == len(sample.workers) else None
+
+    return value
+
+
+def workers(read: Callable[[Worker], int | None]) -> Callable[[SliceRecord], int | None]:
+    """Difference of what is summed over the workers. Unknown when they are not the same ones at both edges."""
+    summed = elapsed(all_workers(read))
+    return lambda record: summed(record) if record.before.workers.keys() == record.after.workers.keys() else None
+
+
+def begun_usec(record: SliceRecord) -> int:
+    """The first edge, on a clock that all slices of a run share."""
+    return record.before.monotonic_nsec // NSEC_PER_USEC
+
+
+def duration_usec(record: SliceRecord) -> int:
+    """Time between the edges."""
+    return (record.after.monotonic_nsec - record.before.monotonic_nsec) // NSEC_PER_USEC
+
+
+def clock_drift_usec(record: SliceRecord) -> float:
+    """How far the wall clock ran away from the monotonic one: latencies are measured by the former."""
+    wall = record.after.wall_nsec - record.before.wall_nsec
+    monotonic = record.after.monotonic_nsec - record.before.monotonic_nsec
+    return (wall - monotonic) / NSEC_PER_USEC
+
+
+def steal_usec(record: SliceRecord) -> int | None:
+    """Time that the host took from Kamailio's CPUs."""
+    ticks = elapsed(lambda sample: sample.steal_ticks)(record)
+    return None if ticks is None else ticks * USEC_PER_TICK
+
+
+def processes_changed(record: SliceRecord) -> bool:
+    """Kamailio's process list is another one."""
+    return record.before.processes != record.after.processes
+
+
+def foreign_cpu_share(record: SliceRecord) -> float | None:
+    """Share of the time of Kamailio's CPUs that strangers took: other programs, the kernel's own work.
+
+    It is what remains of that time without idling, steal, Kamailio's, and that of other roles on the very same CPUs.
+    Idle time rather than the busy columns of /proc/stat: NO_HZ kernels measure the former, and sample the latter at
+    their ticks. Held against the kernel's account of all that ran (cpuacct.usage_percpu) in 20 intervals of 2 s beside
+    a run (2-core virtual machine, Linux 6.18), idle time was 0.35 % beside it in the median and 2.6 % at most, the busy
+    columns 2.5 % and 14 %. Interrupts that come while Kamailio runs, its own loopback traffic above all, are in
+    Kamailio's time; those that wake an idle CPU are in here.
+    """
+    if record.beside_kamailio is None:
+        return None
+    used = {_CPU_TIME[role]: 1 for role in (Role.KAMAILIO, *record.beside_kamailio)}
+    available = left = duration_usec(record) * record.kamailio_cpus
+    for name, usec in (used | {"idle_ticks": USEC_PER_TICK, "steal_ticks": USEC_PER_TICK}).items():
+        before, after = getattr(record.before, name), getattr(record.after, name)
+        if before is None or after is None:
+            return None
+        left -= (after - before) * usec
+    return left / available if available > 0 else None
+
+
+def driver_cpu_share(record: SliceRecord) -> float | None:
+    """What measuring took of one CPU."""
+    return _share(elapsed(lambda sample: sample.driver_cpu_usec)(record), duration_usec(record))
+
+
+def generator_limited(record: SliceRecord) -> bool | None:
+    """SIPp was busy, and had a larger share of its one CPU than the workers of theirs: it may have set the pace."""
+    nsec = workers(lambda worker: worker.on_cpu_nsec)(record)
+    sipp = _share(elapsed(lambda sample: sample.sipp_cpu_usec)(record), duration_usec(record))
+    ours = _share(nsec, duration_usec(record) * record.kamailio_cpus * NSEC_PER_USEC)
+    return None if sipp is None or ours is None else sipp >= GENERATOR_BUSY and sipp > ours
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return None if part is None or whole <= 0 else part / whole
