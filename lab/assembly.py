@@ -1,15 +1,17 @@
 """From an experiment file to a specification: every name in it found and checked before anything starts."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import docker
 
-from lab import images, layouts, plan, scenario, store, versions
+from lab import images, layouts, plan, planted, scenario, store, versions
 from lab.errors import BadInputError, UnavailableError
 from lab.experiment import Experiment
 from lab.images import Built, Listen, Recipe, Workshop
 from lab.model import Plan, Role, Scenario
+from lab.planted import PlantError, Routing
 from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Images, Specification
 
 UPSTREAM = "upstream"  # the routing that lies in Kamailio's image: see images/kamailio/upstream
@@ -26,7 +28,7 @@ def specify(
     recipes, releases = _kamailio(experiment, kamailio_source, kamailio_suite)
     paths, scenarios = _scenarios(experiment)
     layout = layouts.of(experiment)
-    routings = {name: folder for name in experiment.factor("routing") if (folder := _routing(experiment, name))}
+    routings = {name: routing for name in experiment.factor("routing") if (routing := _routing(experiment, name))}
     configuration = _configuration(experiment)
     decided = plan.make(
         experiment,
@@ -36,7 +38,7 @@ def specify(
         inputs={
             **{f"scenario {name}": store.digest(path) for name, path in paths.items()},
             "configuration": store.digest(configuration),
-            **{f"routing {name}": store.digest(folder) for name, folder in routings.items()},
+            **{f"routing {name}": _digest(routing) for name, routing in routings.items()},
         },
     )
 
@@ -97,16 +99,33 @@ def _kamailio(
     )
 
 
-def _routing(experiment: Experiment, name: str) -> Path | None:
+def _routing(experiment: Experiment, name: str) -> Routing | None:
     """Ours by its name, or the user's folder, seen from the experiment file. Upstream's lies in Kamailio's image."""
-    if name == UPSTREAM:
+    base, usec = planted.split(name)
+    if base == UPSTREAM:
+        if usec:
+            remedy = "copy the script that is to wait into a folder of your own"
+            raise experiment.fault("routing", f"no wait can be planted into {UPSTREAM}, which is in the image", remedy)
         return None
-    folder = CONFIGURATION / name if "/" not in name else experiment.resolve(name)
+    folder = CONFIGURATION / base if "/" not in base else experiment.resolve(base)
     if not folder.is_dir():
         ours = sorted(path.name for path in CONFIGURATION.iterdir() if path.is_dir())
         remedy = f"ours: {', '.join(ours)}, {UPSTREAM}; or a folder of scripts, with a '/' in its name"
         raise experiment.fault("routing", f"no folder {folder}", remedy)
-    return folder
+    if usec:
+        try:
+            planted.check(folder, experiment.keys.engines)
+        except PlantError as error:
+            raise experiment.fault("routing", f"{name}: {error}", "see docs/resolution.md") from error
+    return Routing(folder, usec)
+
+
+def _digest(routing: Routing) -> str:
+    """Of the scripts as the run will have them, with what is planted there."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "routing"
+        planted.place(routing, copy)
+        return store.digest(copy)
 
 
 def _configuration(experiment: Experiment) -> Path:

@@ -104,6 +104,7 @@ class Keys:
     subscribers: Positive | Annotated[list[Positive], Field(min_length=1)] = 10
     seed: Count = 1
     cpus: Literal["auto", "nuc", "isolated", "shared"] | CpuLists = "auto"
+    keep_awake: Annotated[bool, Field(strict=True)] = False
     limits: LimitKeys = Field(default_factory=LimitKeys)
     specimen: SpecimenKeys | None = None
 

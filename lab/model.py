@@ -155,6 +155,7 @@ class Plan:
     variants: dict[str, str] = field(default_factory=dict)  # release -> how its build differs from the release
     left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
+    keep_awake: bool = False  # its CPUs never halt
 
     def cell(self, name: str) -> Cell:
         """A cell by its name."""

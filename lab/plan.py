@@ -83,6 +83,7 @@ def make(
             if cell.engine not in releases[cell.kamailio].engines
         ),
         specimen=experiment.specimen,
+        keep_awake=keys.keep_awake,
     )
     _check_log(experiment, draft)
     return _hashed(draft)

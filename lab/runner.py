@@ -17,13 +17,14 @@ from pathlib import Path
 
 import docker
 
-from lab import claims, host, images, load, override, process, store
+from lab import awake, claims, host, images, load, override, planted, process, store
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
 from lab.errors import UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role
+from lab.planted import Routing
 from lab.session import Judges, Reporter, Session
 from lab.testbed import Testbed
 
@@ -63,7 +64,7 @@ class Specification:
     layout: Layout
     make_images: Callable[[Listen], Images]
     configuration: Path  # the common configuration of Kamailio
-    routings: Mapping[str, Path]  # routing as the experiment names it -> folder of its scripts
+    routings: Mapping[str, Routing]  # as the experiment names them
     traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
 
 
@@ -77,6 +78,8 @@ def run(
 ) -> Path:
     """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept."""
     plan = specification.plan
+    if plan.keep_awake:
+        awake.require()
     host.require_disk(results, planning.log_bytes(plan))
     with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
         built = specification.make_images(reporter.detail)
@@ -90,7 +93,8 @@ def run(
             reporter.note(f"CPUs: {note}")
         facts = host.facts(client)  # before we are pinned ourselves
         folder = store.Run.create(results, plan.experiment)
-        with _sealed(folder), _pinned(specification.layout):
+        kept = specification.layout.all if plan.keep_awake else ()
+        with _sealed(folder), awake.kept(kept), _pinned(specification.layout):
             store.dump(facts, folder.evidence / "host.json")
             store.dump(specification.layout, folder.evidence / "layout.json")
             bed = _prepare(specification, plan, built, client, folder)
@@ -144,8 +148,8 @@ def _prepare(
     # A configuration may include ours.
     for source in (CONFIGURATION / "kamailio.cfg", specification.configuration):
         shutil.copyfile(source, configuration / source.name)
-    for routing, scripts in specification.routings.items():
-        store.copy_readable(scripts, configuration / override.routing_folder(routing))
+    for name, routing in specification.routings.items():
+        planted.place(routing, configuration / override.routing_folder(name))
     scenarios = bed_folder / "scenarios"
     scenarios.mkdir()
     for source in (*specification.traffic, PROBE):

@@ -88,11 +88,15 @@ class Summary(_Versioned):
 def write(run: Path) -> Summary:
     """Judge the run in this folder, from its plan, frames and status, and write summary.json beside them."""
     plan = store.load(Plan, run / "evidence" / "plan.json")
-    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
-    complete = status["status"] == "sealed" and status["ended"] == "complete"
-    summary = summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=complete)
+    summary = summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=is_complete(run))
     store.dump(summary, run / FILE)
     return summary
+
+
+def is_complete(run: Path) -> bool:
+    """The run was sealed at its planned end."""
+    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    return bool(status["status"] == "sealed" and status["ended"] == "complete")
 
 
 def read(run: Path) -> Summary:
@@ -107,11 +111,8 @@ def read(run: Path) -> Summary:
 def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:
     """Turn frames into figures; `complete` says that the run was sealed at its planned end."""
     starts = _judge_starts(plan, frames.starts, complete=complete)
-    counted = [not starts.get((row["round"], row["cell"])) for row in _rows(frames.slices, "round", "cell")]
-    slices = frames.slices.assign(valid=frames.slices["valid"].astype(bool) & np.array(counted, dtype=bool))
-    if plan.specimen:  # its slices are shown as found, every failed check beside them
-        slices = slices.assign(valid=True)
-    timed = slices[slices["valid"] & ~slices["warmup"].astype(bool)]
+    slices = _judged(plan, frames.slices, starts)
+    timed = _timed(slices)
     messages = frames.messages[frames.messages["slice"].isin(timed["slice"])]
     cells = {cell.name: _cell(cell, plan, starts, _of(slices, cell), _of(messages, cell)) for cell in plan.cells}
     broken = {cell.name: why for cell in plan.cells if (why := _broken(cell, starts, _of(slices, cell)))}
@@ -135,6 +136,23 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         driver_share=_driver_share(slices),
         notes=tuple(_notes(plan, broken, slices, complete=complete)),
     )
+
+
+def timed_slices(plan: Plan, frames: Frames, *, complete: bool) -> pd.DataFrame:
+    """The slices that figures are made of: valid, of a proven start, no warm-up."""
+    return _timed(_judged(plan, frames.slices, _judge_starts(plan, frames.starts, complete=complete)))
+
+
+def _judged(plan: Plan, slices: pd.DataFrame, starts: Mapping[Start, str]) -> pd.DataFrame:
+    """A slice is valid in a valid start only."""
+    if plan.specimen:  # its slices are shown as found, every failed check beside them
+        return slices.assign(valid=True)
+    counted = [not starts.get((row["round"], row["cell"])) for row in _rows(slices, "round", "cell")]
+    return slices.assign(valid=slices["valid"].astype(bool) & np.array(counted, dtype=bool))
+
+
+def _timed(slices: pd.DataFrame) -> pd.DataFrame:
+    return slices[slices["valid"] & ~slices["warmup"].astype(bool)]
 
 
 def _of(frame: pd.DataFrame, cell: Cell) -> pd.DataFrame:

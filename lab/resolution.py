@@ -1,0 +1,218 @@
+"""What a run can tell apart: how its baseline differs from itself, what it sees of a planted slowdown, and the noise.
+
+Right of the wall: from frames alone. docs/resolution.md explains each figure.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+
+from lab import figures, planted, stats, store, summary
+from lab.errors import BadInputError
+from lab.frames import Frames, load
+from lab.model import Cell, Plan
+from lab.stats import Comparison, Design, Spread
+
+SECONDS = (120, 300, 600)
+CPU = "CPU time"
+TRIM = 0.1  # of the messages at either end
+COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")
+
+Usec = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def _quantile(share: float) -> Callable[[Usec], float]:
+    """Of whole microseconds, each standing for the microsecond around it: steps of one would hide what is smaller."""
+
+    def value(usec: Usec) -> float:
+        at = share * usec.size
+        whole = usec[min(int(at), usec.size - 1)]
+        below, upto = (int(np.searchsorted(usec, whole, side)) for side in ("left", "right"))
+        return float(whole) - 0.5 + (at - below) / (upto - below)
+
+    return value
+
+
+def _trimmed(usec: Usec) -> float:
+    cut = int(usec.size * TRIM)
+    return float(usec[cut : usec.size - cut].mean())
+
+
+# Of one leg of one slice, from its times in order.
+ESTIMATORS: dict[str, Callable[[Usec], float]] = {
+    "mean": lambda usec: float(usec.mean()),
+    "trimmed mean": _trimmed,
+    "median": _quantile(0.5),
+    "p25": _quantile(0.25),
+    "p10": _quantile(0.1),
+    "quicker half": lambda usec: float(usec[: (usec.size + 1) // 2].mean()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slowdown:
+    """A cell with a planted wait against the baseline."""
+
+    cell: str
+    planted_usec: int  # in each request, more than the baseline has
+    expected: float  # ratio that this makes of what the baseline takes
+    found: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One leg by one estimator. `detectable` is by duration of the pair in s, as the A/A pair's noise has it."""
+
+    leg: str
+    estimator: str
+    usec: float  # what the baseline takes
+    aa: Comparison
+    slowdowns: tuple[Slowdown, ...]
+    spread: Spread | None
+    detectable: dict[int, Design | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A run's resolution."""
+
+    run: str
+    valid: bool  # every planned slice is
+    baseline: str
+    aa_cell: str
+    rounds: int
+    pairs: int  # slices of the A/A cell, each with its neighbour of the baseline
+    pair_seconds: float  # what such a pair takes
+    round_seconds: float  # what a round of the two takes beside them
+    rows: tuple[Row, ...]
+
+
+def read(folder: Path) -> Resolution:
+    """A run's resolution; BadInputError where it has no pair of slices to tell it from."""
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
+    frames = load(folder, COLUMNS)
+    timed = summary.timed_slices(plan, frames, complete=summary.is_complete(folder))
+    aa = plan.cell(plan.aa_cell)
+    costs = _costs(plan, frames.messages, timed)
+    noise = _logs(costs, aa.name, aa.baseline)
+    if noise.empty:
+        problem = f"{folder}: no two valid slices of {aa.name} and {aa.baseline} are neighbours"
+        raise BadInputError(problem, remedy=f"lab report {folder.name} says what is wrong with them")
+    pair_seconds, round_seconds = _durations(frames, {aa.name, aa.baseline}, len(noise))
+    slowdowns = {cell.name: (usec, _logs(costs, cell.name, aa.baseline)) for cell, usec in _planted(plan)}
+    requests = Counter({plan.scenario_of(aa.name).whole: len(plan.scenario_of(aa.name).legs)})
+
+    def row(leg: str, estimator: str) -> Row:
+        rounds = _by_round(noise[leg, estimator])
+        spread = stats.spread(rounds)
+        usec = float(costs.loc[aa.baseline][leg, estimator].mean())
+        return Row(
+            leg=leg,
+            estimator=estimator,
+            usec=usec,
+            aa=_compare(rounds),
+            slowdowns=tuple(
+                Slowdown(name, wait, 1 + wait * (requests[leg] or 1) / usec, _compare(_by_round(logs[leg, estimator])))
+                for name, (wait, logs) in slowdowns.items()
+            ),
+            spread=spread,
+            detectable={
+                seconds: stats.best_design(spread, seconds, round_seconds=round_seconds, pair_seconds=pair_seconds)
+                if spread
+                else None
+                for seconds in SECONDS
+            },
+        )
+
+    return Resolution(
+        run=folder.name,
+        valid=summary.read(folder).valid,
+        baseline=aa.baseline,
+        aa_cell=aa.name,
+        rounds=noise.index.get_level_values("round").nunique(),
+        pairs=len(noise),
+        pair_seconds=pair_seconds,
+        round_seconds=round_seconds,
+        rows=tuple(row(leg, estimator) for leg, estimator in costs.columns.tolist()),
+    )
+
+
+def _planted(plan: Plan) -> Iterator[tuple[Cell, int]]:
+    """Cells that are the baseline with a wait, and how many usec that is more than the baseline itself has."""
+    baseline = plan.cell(plan.cell(plan.aa_cell).baseline)
+    routing, own = planted.split(baseline.routing)
+    for cell in plan.cells:
+        theirs, usec = planted.split(cell.routing)
+        if (
+            usec != own
+            and replace(cell, name=baseline.name, routing=baseline.routing) == baseline
+            and theirs == routing
+        ):
+            yield cell, usec - own
+
+
+def _costs(plan: Plan, messages: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
+    """What a slice's legs take: a row a slice (cell, round, block), a column an estimator of a leg.
+
+    Slices of one block are neighbours. One that was run again at the end of its round has none, and is left out.
+    """
+    blocks: dict[str, int] = {}
+    for planned in plan.rounds:
+        count: Counter[str] = Counter()
+        for piece in planned.slices:
+            blocks[piece.id] = count[piece.cell]
+            count[piece.cell] += 1
+    slices = timed.assign(block=timed["slice"].map(blocks)).dropna(subset=["block"]).set_index("slice")
+    scenario = plan.scenario_of(plan.aa_cell)
+    first = figures.first_transmissions(messages)
+    first = first[first["slice"].isin(slices.index) & first["leg"].isin(scenario.leg_names)]
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for (name, leg), usec in first.groupby(["slice", "leg"], observed=True)["usec"]:
+        ordered = np.sort(usec.to_numpy(dtype="int64"))
+        for estimator, value in ESTIMATORS.items():
+            found.setdefault((str(leg), estimator), {})[str(name)] = value(ordered)
+    legs = pd.DataFrame(found).reindex(
+        index=slices.index, columns=pd.MultiIndex.from_product([scenario.leg_names, ESTIMATORS])
+    )
+    costs = legs.copy()
+    if len(scenario.leg_names) > 1:
+        whole = legs.T.groupby(level=1, sort=False).sum(min_count=len(scenario.leg_names)).T
+        costs = costs.join(pd.concat({scenario.whole: whole}, axis="columns"))
+    costs[scenario.whole, CPU] = (slices["cpu_usec"].astype("Float64") / slices["sipp_successful"]).astype("float64")
+    costs.index = pd.MultiIndex.from_frame(slices[["cell", "round", "block"]].astype({"cell": str}))
+    return costs.where(costs > 0).dropna(axis="columns", how="all").sort_index()
+
+
+def _logs(costs: pd.DataFrame, cell: str, baseline: str) -> pd.DataFrame:
+    """Slice by slice ln(cell / baseline), of neighbours; empty where there are none."""
+    cells = costs.index.get_level_values("cell")
+    own, theirs = (costs[cells == name].droplevel("cell") for name in (cell, baseline))
+    return (own / theirs).dropna(how="all").map(math.log, na_action="ignore")
+
+
+def _by_round(logs: "pd.Series[float]") -> list[list[float]]:
+    return [group.tolist() for _, group in logs.dropna().groupby(level="round")]
+
+
+def _compare(rounds: list[list[float]]) -> Comparison:
+    """Of a round the mean of its slices' logarithms: each slice counts as much as any other."""
+    return stats.compare([fmean(logs) for logs in rounds])
+
+
+def _durations(frames: Frames, cells: set[str], pairs: int) -> tuple[float, float]:
+    """Seconds that a pair of slices takes with all that goes with it, and what a round takes beside its pairs."""
+    slices = frames.slices.sort_values("begun_usec")
+    end = slices["begun_usec"] + slices["duration_usec"]
+    begun = slices.groupby("round")["begun_usec"]
+    taken = (begun.shift(-1).fillna(end) - slices["begun_usec"]) / 1e6
+    own, warmup = slices["cell"].isin(cells), slices["warmup"].astype(bool)
+    rounds = begun.min().size
+    first, last = begun.min().to_numpy(), end.groupby(slices["round"]).max().to_numpy()
+    between = float((first[1:] - last[:-1]).mean()) / 1e6 if rounds > 1 else float(frames.starts["start_seconds"].max())
+    return float(taken[own & ~warmup].sum()) / pairs, between + float(taken[own & warmup].sum()) / rounds
