@@ -26,6 +26,12 @@ published *args:
     @./justw lab run experiments/published-2018.toml "$@"
     @./justw lab published latest "$@"
 
+# What this machine can tell apart: A/A, a planted slowdown, the detectable effect (a quarter of an hour)
+[no-exit-message]
+resolution *args:
+    @./justw lab run experiments/resolution.toml "$@"
+    @./justw lab resolution latest "$@"
+
 # Every check and every test
 test: _engine lint unit docker-tests
 
@@ -73,6 +79,7 @@ down *args:
     @./justw lab down "$@"
 
 # How fast a million latency lines become columns, against the page's awk script
+[private]
 benchmark-frames *args:
     python -m tests.benchmarks.frames "$@"
 

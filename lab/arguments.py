@@ -166,3 +166,12 @@ def _runs(commands: _Commands) -> None:
     published.add_argument("run", metavar="RUN")
     _results(published)
     _as_json(published)
+
+    resolution = commands.add(
+        "resolution",
+        "print what a run can tell apart: A/A, a planted slowdown, noise, detectable effects",
+        "  just resolution                    measures, and prints this\n  lab resolution latest --json | jq .rows",
+    )
+    resolution.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
+    _results(resolution)
+    _as_json(resolution)

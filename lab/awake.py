@@ -21,6 +21,7 @@ import os
 os.sched_setaffinity(0, [{cpu}])
 os.nice(19)
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+os.write(1, b"!")
 while os.getppid() == {parent}:
     for _ in range(100000):
         pass
@@ -49,9 +50,19 @@ def kept(cpus: Iterable[int]) -> Iterator[None]:
     """None of these CPUs halts meanwhile; on every way out the loops are gone."""
     with ExitStack() as stack:
         for cpu in cpus:
-            code = _LOOP.format(cpu=cpu, parent=os.getpid())
-            # A session of its own: a terminal's Ctrl-C is ours to answer.
-            loop = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)  # noqa: S603
-            stack.callback(loop.wait)
-            stack.callback(loop.kill)
+            stack.enter_context(_loop(cpu))
         yield
+
+
+@contextmanager
+def _loop(cpu: int) -> Iterator[None]:
+    """One that spins by the time it is yielded."""
+    command = [sys.executable, "-I", "-S", "-c", _LOOP.format(cpu=cpu, parent=os.getpid())]
+    # A session of its own: a terminal's Ctrl-C is ours to answer.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as loop:  # noqa: S603
+        try:
+            if not loop.stdout or not loop.stdout.read(1):
+                raise SetupError(f"keep_awake: no loop could be started on CPU {cpu}")
+            yield
+        finally:
+            loop.kill()

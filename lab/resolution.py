@@ -27,8 +27,8 @@ COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")
 Usec = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def _quantile(share: float) -> Callable[[Usec], float]:
-    """Of whole microseconds, each standing for the microsecond around it: steps of one would hide what is smaller."""
+def quantile(share: float) -> Callable[[Usec], float]:
+    """Of whole usec in order, each standing for the usec around it: in steps of one, what is smaller would not show."""
 
     def value(usec: Usec) -> float:
         at = share * usec.size
@@ -48,9 +48,9 @@ def _trimmed(usec: Usec) -> float:
 ESTIMATORS: dict[str, Callable[[Usec], float]] = {
     "mean": lambda usec: float(usec.mean()),
     "trimmed mean": _trimmed,
-    "median": _quantile(0.5),
-    "p25": _quantile(0.25),
-    "p10": _quantile(0.1),
+    "median": quantile(0.5),
+    "p25": quantile(0.25),
+    "p10": quantile(0.1),
     "quicker half": lambda usec: float(usec[: (usec.size + 1) // 2].mean()),
 }
 
@@ -139,7 +139,7 @@ def read(folder: Path) -> Resolution:
         pairs=len(noise),
         pair_seconds=pair_seconds,
         round_seconds=round_seconds,
-        rows=tuple(row(leg, estimator) for leg, estimator in costs.columns.tolist()),
+        rows=tuple(row(str(key[0]), str(key[1])) for key in costs.columns.to_flat_index()),
     )
 
 

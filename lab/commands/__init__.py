@@ -17,4 +17,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "frames": runs.frames,
     "report": runs.report,
     "published": runs.published,
+    "resolution": runs.resolution,
 }

@@ -1,4 +1,4 @@
-"""Commands about runs: run, frames, report, published."""
+"""Commands about runs: run, frames, report, published, resolution."""
 
 import argparse
 import json
@@ -65,6 +65,16 @@ def published(options: argparse.Namespace) -> int:
     found = published.read(store.find(options.results, options.run))
     say(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
     return Exit.OK
+
+
+def resolution(options: argparse.Namespace) -> int:
+    """What a run can tell apart."""
+    from lab import resolution, store
+    from lab.report import resolution as page
+
+    found = resolution.read(store.find(options.results, options.run))
+    say(json.dumps(asdict(found), indent=1) if options.json else page.text(found), end="\n" * options.json)
+    return Exit.OK if found.valid else Exit.INVALID
 
 
 def _analyse(folder: Path, *, as_json: bool) -> int:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab import assembly, experiment, images, process, topology, versions
+from lab import assembly, experiment, images, process, store, topology, versions
 from lab.errors import BadInputError, UnavailableError
 from lab.images import Built, Recipe, Workshop
+from lab.planted import Routing
 from lab.runner import Specification
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def test_what_a_file_leaves_out_is_ours(tmp_path: Path) -> None:
     assert found.plan.releases == (versions.load().default_kamailio,)
     assert found.plan.databases == ("mysql",)
     assert found.configuration == ETC / "kamailio.cfg"
-    assert found.routings == {"parity": ETC / "parity"}
+    assert found.routings == {"parity": Routing(ETC / "parity")}
     assert found.traffic == (SCENARIOS / "register.xml",)
     assert {cell.children for cell in found.plan.cells} == {1}  # as many as Kamailio has CPUs
     assert set(found.plan.inputs) == {"scenario register", "configuration", "routing parity"}
@@ -91,6 +92,35 @@ def test_the_routing_of_the_source_tree_has_no_folder_here(tmp_path: Path) -> No
     assert list(found.routings) == ["parity"]
     assert {cell.routing for cell in found.plan.cells} == {"upstream", "parity"}
     assert "ours: parity, published, upstream" in refused(tmp_path, 'routing = "partiy"\n')
+
+
+def test_a_wait_is_planted_by_the_routings_name(tmp_path: Path) -> None:
+    """It is part of what is hashed, as the script that has it is; the routing itself stays as it was."""
+    found = specify(tmp_path, 'routing = ["parity", "parity-plus-5us", "parity-plus-6us"]\n')
+    assert found.routings["parity-plus-5us"] == Routing(ETC / "parity", 5)
+    digests = {found.plan.inputs[f"routing {name}"] for name in ("parity", "parity-plus-5us", "parity-plus-6us")}
+    assert len(digests) == 3
+    assert found.plan.inputs["routing parity"] == store.digest(ETC / "parity")
+
+
+@pytest.mark.parametrize(
+    ("routing", "engines", "said"),
+    [
+        ("upstream-plus-5us", ["native"], "no wait can be planted into upstream, which is in the image"),
+        ("parity-plus-5us", ["native", "jsdt"], "parity-plus-5us: engine jsdt has no clock"),
+        ("partiy-plus-5us", ["native"], "no folder"),
+        ("parity-plus-5ms", ["native"], "no folder"),
+    ],
+)
+def test_a_wait_that_cannot_be_planted_is_refused(tmp_path: Path, routing: str, engines: list[str], said: str) -> None:
+    """At the key, before anything starts."""
+    text = SOUND.replace('["native", "lua"]', str(engines).replace("'", '"'))
+    (tmp_path / "mine.toml").write_text(f'{text}routing = "{routing}"\n')
+    with pytest.raises(BadInputError) as caught:
+        assembly.specify(experiment.read(tmp_path / "mine.toml"), cast("docker.DockerClient", None))
+    assert said in str(caught.value)
+    assert "mine.toml:8: routing: " in str(caught.value)
+    assert caught.value.remedy
 
 
 def test_a_scenario_brings_those_that_set_it_up(tmp_path: Path) -> None:

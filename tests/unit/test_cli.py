@@ -47,7 +47,20 @@ from lab.session import Judges, Reporter
 from lab.versions import ROOT
 from tests.unit import laptop
 
-COMMANDS = ("doctor", "tune", "cpus", "images", "engines", "up", "down", "run", "frames", "report", "published")
+COMMANDS = (
+    "doctor",
+    "tune",
+    "cpus",
+    "images",
+    "engines",
+    "up",
+    "down",
+    "run",
+    "frames",
+    "report",
+    "published",
+    "resolution",
+)
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"
 SCRIPT = Path(sys.executable).with_name("lab")

@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab import claims, frames, host, override, runner, store, summary, testing, validity
+from lab import awake, claims, frames, host, override, runner, store, summary, testing, validity
 from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
 from lab.images import FOLDER, Built
 from lab.model import Plan, Role
+from lab.planted import Routing
 from lab.runner import Specification
 from lab.session import Judges
 from tests.bed import LAYOUT, Bed, World, use
@@ -46,7 +48,7 @@ SPECIFICATION = Specification(
     layout=LAYOUT,
     make_images=lambda _: IMAGES,
     configuration=FOLDER / "kamailio" / "etc" / "kamailio.cfg",
-    routings={"parity": FOLDER / "kamailio" / "etc" / "parity"},
+    routings={"parity": Routing(FOLDER / "kamailio" / "etc" / "parity")},
     traffic=(FOLDER / "sipp" / "scenarios" / "register.xml",),
 )
 FACTS = Facts("Pentium", "0-1", 2**30, "6.1", "Debian", "x86_64", "20.10", "2.26", "kvm")
@@ -166,12 +168,48 @@ def test_each_routing_has_a_folder_of_its_own(run: Run, tmp_path: Path) -> None:
     lean.mkdir()
     (lean / "native.cfg").write_text("request_route { exit; }\n")
     cells = (*PLAN.cells[:1], replace(PLAN.cells[1], routing="./lean"), *PLAN.cells[2:])
-    routings = {**SPECIFICATION.routings, "./lean": lean}
+    routings = {**SPECIFICATION.routings, "./lean": Routing(lean)}
     folder = run(replace(SPECIFICATION, plan=replace(PLAN, cells=cells), routings=routings))
     mounted = folder / "evidence" / "testbed" / "etc"
     assert (mounted / "lean" / "native.cfg").read_text() == "request_route { exit; }\n"
     assert (mounted / "parity" / "lua.lua").is_file()
     assert (mounted / "kamailio.cfg").is_file()
+
+
+def test_a_planted_wait_is_in_the_runs_copy(run: Run) -> None:
+    """Beside the routing without it; so the evidence shows what ran."""
+    name = "parity-plus-5us"
+    cells = (*PLAN.cells[:1], replace(PLAN.cells[1], routing=name), *PLAN.cells[2:])
+    routings = {**SPECIFICATION.routings, name: Routing(SPECIFICATION.routings["parity"].folder, 5)}
+    folder = run(replace(SPECIFICATION, plan=replace(PLAN, cells=cells), routings=routings))
+    mounted = folder / "evidence" / "testbed" / "etc"
+    assert "os.clock() + 5e-6" in (mounted / name / "lua.lua").read_text()
+    assert "os.clock()" not in (mounted / "parity" / "lua.lua").read_text()
+    assert f"LAB_ROUTING: {name}" in (mounted.parent / "override.yaml").read_text()
+
+
+def test_cpus_are_kept_awake_where_the_plan_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the layout's, for as long as something is up; a machine on which that disturbs is refused at once."""
+    kept: list[set[int]] = []
+
+    def keep(cpus: Iterable[int]) -> AbstractContextManager[None]:
+        kept.append(set(cpus))
+        return nullcontext()
+
+    monkeypatch.setattr(awake, "require", lambda: None)
+    monkeypatch.setattr(awake, "kept", keep)
+    run(SPECIFICATION)
+    awake_plan = replace(SPECIFICATION, plan=replace(PLAN, keep_awake=True))
+    run(awake_plan)
+    assert kept == [set(), set(LAYOUT.all)]
+
+    def refuse() -> None:
+        raise SetupError("keep_awake: not here")
+
+    monkeypatch.setattr(awake, "require", refuse)
+    with pytest.raises(SetupError, match="not here"):
+        run(awake_plan)
+    assert len(kept) == 2
 
 
 def test_a_configuration_of_another_name_has_ours_beside_it(run: Run, tmp_path: Path) -> None:
