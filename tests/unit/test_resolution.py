@@ -103,7 +103,7 @@ def test_the_baseline_against_itself_is_one(found: Resolution) -> None:
 
 def test_noise_is_between_slices_or_between_rounds(tmp_path: Path) -> None:
     """What pairs of neighbours share cancels out; what only one of them has is found where it was put."""
-    planned = plan(rounds=20, slices=4, calls=30)
+    planned = plan(rounds=12, slices=4, calls=20)
     draw = np.random.default_rng(2544)
     moment = draw.normal(0, 0.3, 1000)  # of the machine: of both neighbours
     start = draw.normal(0, 0.10, 1000)  # of a process: of one cell's whole round
