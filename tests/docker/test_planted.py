@@ -42,8 +42,8 @@ def differences(module_lab: Lab) -> dict[tuple[str, str], float]:
             routing=["parity", f"parity-plus-{PLANTED_USEC}us"],
             baseline="native-parity",
             rounds=1,
-            slices=9,
-            slice_seconds=0.5,
+            slices=15,
+            slice_seconds=0.3,
             rate_per_s=300,
         ),
     )
