@@ -8,6 +8,7 @@ from pathlib import Path
 from lab.cores import PROFILES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+OBSERVER = RESULTS.with_name("experiments") / "observer.toml"
 
 EXIT_CODES = """exit codes:
   0    ok
@@ -175,3 +176,14 @@ def _runs(commands: _Commands) -> None:
     resolution.add_argument("run", nargs="?", default="latest", metavar="RUN", help="default: latest")
     _results(resolution)
     _as_json(resolution)
+
+    observer = commands.add(
+        "observer",
+        "what measuring costs: the log, where it goes, its colour, SIPp's trace; run it, or report a run of it",
+        "  lab observer\n  lab observer experiments/observer.toml\n  lab observer latest > observer.md",
+    )
+    text = "an experiment (TOML) to run, or an earlier run (experiments/observer.toml)"
+    observer.add_argument("what", nargs="?", default=str(OBSERVER), metavar="FILE|RUN", help=text)
+    _results(observer)
+    _source(observer)
+    _as_json(observer)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from lab import topology, versions
 from lab.errors import BadInputError
 from lab.model import Limits, Specimen
+from lab.observation import LOG, WAYS
 
 
 def _cpu_list(text: str) -> str:
@@ -34,12 +35,19 @@ def _database(text: str) -> str:
     return text
 
 
+def _observe(text: str) -> str:
+    if text not in WAYS:
+        raise ValueError(f"one of {', '.join(WAYS)}")
+    return text
+
+
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 CpuList = Annotated[str, AfterValidator(_cpu_list)]
 Routing = Annotated[str, AfterValidator(_routing)]
 Database = Annotated[str, AfterValidator(_database)]
+Observe = Annotated[str, AfterValidator(_observe)]
 Memory = Literal["qm", "fm", "tlsf"]
 Seconds = Annotated[float, Field(gt=0, le=600, strict=True)]
 _STRICT = ConfigDict(extra="forbid")
@@ -74,9 +82,7 @@ class SpecimenKeys:
     """Conditions of another experiment that break this lab's own rules: see docs/experiments.md."""
 
     order: Literal["interleaved", "in turn"] = _SPECIMEN.order
-    log: Literal["file", "tee"] = _SPECIMEN.log
     call_limit: Positive | None = _SPECIMEN.call_limit
-    trace_messages: bool = _SPECIMEN.trace_messages
     sipp_cpu_shares: Positive = _SPECIMEN.sipp_cpu_shares
     sipp_buffer_bytes: Positive | None = _SPECIMEN.sipp_buffer_bytes
 
@@ -97,6 +103,7 @@ class Keys:
     database: Database | Annotated[list[Database], Field(min_length=1)] = "mysql"
     scenario: str | Annotated[list[str], Field(min_length=1)] = "register"
     memory: Memory | Annotated[list[Memory], Field(min_length=1)] = "qm"
+    observe: Observe | Annotated[list[Observe], Field(min_length=1)] = LOG
     configuration: str = ""
     warmup_slices: Count = 1
     repeats: Count = 4

@@ -10,6 +10,7 @@ import numpy as np
 
 from lab import stats
 from lab.model import Plan
+from lab.observation import WAYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +70,9 @@ def legs(first: "pd.DataFrame", names: Sequence[str]) -> dict[str, LegFigures]:
 
 
 def call_usec(figures: Mapping[str, LegFigures]) -> float | None:
-    """What a call costs: the sum of its legs' means; unknown when one of them is."""
+    """What a call costs: the sum of its legs' means; unknown when one of them is, or when there are none."""
     means = [leg.mean_usec for leg in figures.values() if leg.mean_usec is not None]
-    return sum(means) if len(means) == len(figures) else None
+    return sum(means) if means and len(means) == len(figures) else None
 
 
 def cpu_usec_per_call(slices: "pd.DataFrame") -> float | None:
@@ -115,7 +116,12 @@ def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
 
 
 def _compared(plan: Plan, cell: str) -> Iterator[Legs]:
-    """The legs that a cell shares with its baseline; where those are all, and more than one, their sum as well."""
+    """The legs that a cell shares with its baseline; where those are all, and more than one, their sum as well.
+
+    A cell whose latency lines are switched off has none.
+    """
+    if not all(WAYS[plan.cell(name).observe].logged for name in (cell, plan.cell(cell).baseline)):
+        return
     own = plan.scenario_of(cell).leg_names
     theirs = plan.scenario_of(plan.cell(cell).baseline).leg_names
     yield from ((leg,) for leg in own if leg in theirs)

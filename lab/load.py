@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.errors import TestbedError
 from lab.model import Plan, Scenario, SippOutcome, SlicePlan
+from lab.observation import WAYS
 from lab.override import VOLUME
 
 TARGET = "127.0.0.1:5060"
@@ -26,17 +27,16 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
-    traced = plan.specimen is not None and plan.specimen.trace_messages
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
-    scenario = plan.scenario_of(piece.cell)
+    cell, scenario = plan.cell(piece.cell), plan.scenario_of(piece.cell)
     return [
         *_sipp(scenario.file, piece.call_id_prefix, ignores_unexpected=scenario.ignores_unexpected),
-        *("-inf", f"/scenarios/{users_file(plan.cell(piece.cell).subscribers)}", "-r", str(piece.rate_per_s)),
+        *("-inf", f"/scenarios/{users_file(cell.subscribers)}", "-r", str(piece.rate_per_s)),
         *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
         *(("-buff_size", str(buffer)) if buffer else ()),
-        *(("-trace_msg", "-message_file", MESSAGES) if traced else ()),
+        *(("-trace_msg", "-message_file", MESSAGES) if WAYS[cell.observe].traced else ()),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 

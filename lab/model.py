@@ -86,11 +86,13 @@ class Cell:
     database: str = "mysql"
     scenario: str = "register"
     memory: str = "qm"  # Kamailio's memory manager; this one is its own default
+    observe: str = "log"  # what is written about it while it runs: lab.observation
     children: int = 1  # UDP workers
     subscribers: int = 10  # that its calls are of, in turn
     rate_per_s: int = 400  # calls offered
     slice_seconds: float = 2.0
     baseline: str = ""  # name of the cell that it is compared with
+    shares: str = ""  # name of the cell whose Kamailio, SIPp and database it uses, too; none: it has its own
     known_broken: str = ""  # what images/versions.toml knows that it cannot do
     known_end: int = 0  # exit code with which its Kamailio is known to end
 
@@ -100,9 +102,7 @@ class Specimen:
     """An experiment that repeats another's conditions against this lab's own rules: shown as found, never a result."""
 
     order: Literal["interleaved", "in turn"] = "interleaved"
-    log: Literal["file", "tee"] = "file"  # straight to a file, or in colour through a pipe to tee
     call_limit: int | None = None  # SIPp's -l; None: never reached
-    trace_messages: bool = False  # SIPp's -trace_msg
     sipp_cpu_shares: int = 1024  # of its container, where all of a Kamailio's has 1024: who goes first on shared CPUs
     sipp_buffer_bytes: int | None = None  # what its socket holds of replies; None: SIPp's own 64 KiB
 
@@ -174,10 +174,14 @@ class Plan:
         """Accounts in the tables: as many as the cell that has most."""
         return max(cell.subscribers for cell in self.cells)
 
+    def host(self, name: str) -> str:
+        """The cell whose Kamailio serves a cell: mostly itself."""
+        return self.cell(name).shares or name
+
     @property
-    def through_tee(self) -> bool:
-        """Kamailio logs in colour and through a pipe."""
-        return self.specimen is not None and self.specimen.log == "tee"
+    def hosts(self) -> tuple[Cell, ...]:
+        """Cells with a Kamailio of their own."""
+        return tuple(cell for cell in self.cells if not cell.shares)
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -276,6 +280,7 @@ class SliceRecord:
     tally: Tally
     kamailio_cpus: int  # how many CPUs Kamailio was given
     beside_kamailio: tuple[Role, ...] | None = None  # roles with the same CPUs; None: one has only some of them
+    logged: bool = True  # its requests have latency lines; where they have none, counters alone speak for it
     reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
 
     @property

@@ -14,6 +14,7 @@ import yaml
 from lab.cores import Layout
 from lab.database import name_of
 from lab.model import Cell, Plan, Role
+from lab.observation import WAYS, Observation
 
 BASE = "compose.yaml"
 VOLUME = "/var/log/kemi-lab"  # where compose.yaml mounts the log volume
@@ -62,7 +63,7 @@ def sipp_of(cell: str) -> str:
 
 def services_of(plan: Plan) -> list[str]:
     """What is started afresh in every round."""
-    return [service for cell in plan.cells for service in (kamailio_of(cell.name), sipp_of(cell.name))]
+    return [service for cell in plan.hosts for service in (kamailio_of(cell.name), sipp_of(cell.name))]
 
 
 def log_of(cell: str) -> str:
@@ -79,11 +80,14 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration
         "kamailio": {"scale": 0, "depends_on": _after(plan.databases[0])},
         "sipp": {"scale": 0},
     }
-    for cell in plan.cells:
+    for cell in plan.hosts:
+        way = WAYS[cell.observe]
         services[kamailio_of(cell.name)] = {
             **_kamailio(cell, layout, images.kamailio[cell.kamailio], folder),
-            "environment": _environment(cell, plan, configuration),
-            "command": ["-x", cell.memory],
+            "environment": _environment(cell, way, configuration),
+            "command": ["-x", cell.memory, *(["-e"] if way.colour else [])],
+            # Whatever the engine's default is: this one can be read back.
+            **({"logging": {"driver": "json-file"}} if way.sink == "docker" else {}),
         }
         services[sipp_of(cell.name)] = {
             "extends": {"file": BASE, "service": "sipp"},
@@ -128,7 +132,7 @@ def _kamailio(cell: Cell, layout: Layout, image: str, folder: str) -> dict[str, 
     }
 
 
-def _environment(cell: Cell, plan: Plan, configuration: str) -> dict[str, str]:
+def _environment(cell: Cell, way: Observation, configuration: str) -> dict[str, str]:
     return {
         "LAB_ENGINE": cell.engine,
         "LAB_CHILDREN": str(cell.children),
@@ -137,8 +141,8 @@ def _environment(cell: Cell, plan: Plan, configuration: str) -> dict[str, str]:
         "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
         "LAB_CONFIGURATION": configuration,
         "LAB_ROUTING": routing_folder(cell.routing),
-        "LAB_LOG": log_of(cell.name),
-        **({"LAB_TEE": "1"} if plan.through_tee else {}),
+        "LAB_LOG": "" if way.sink == "docker" else log_of(cell.name),
+        **({"LAB_TEE": "1"} if way.sink == "pipe" else {}),
     }
 
 

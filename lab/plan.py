@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab.experiment import Experiment
 from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
+from lab.observation import LOG, WAYS
 
 AA_SUFFIX = "-aa"
 REQUEST_LOG_BYTES = 128  # a latency line
@@ -22,6 +23,7 @@ FACTORS = {
     "database": "{}",
     "scenario": "{}",
     "memory": "{}",
+    "observe": "{}",
     "children": "{}workers",
     "subscribers": "{}subscribers",
     "rate_per_s": "{}ps",
@@ -62,6 +64,7 @@ def make(
             known = dict.fromkeys(name for release in releases.values() for name in release.engines)
             raise experiment.fault("engines", problem, f"there are: {', '.join(known)}")
     cells = [_with_what_is_known(cell, releases[cell.kamailio]) for cell in _with_baselines(experiment, cells)]
+    cells = [_with_host(experiment, cell, cells) for cell in cells]
     first = next(cell for cell in cells if cell.name == cell.baseline)
     cells.append(replace(first, name=first.name + AA_SUFFIX))
     _check_names(experiment, [cell.name for cell in cells])
@@ -195,6 +198,18 @@ def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:
     engines = list(dict.fromkeys(other.engine for other in cells))
     remedy = f"cells: {', '.join(names)}; or an engine that every group of cells has: {', '.join(engines)}"
     raise experiment.fault("baseline", f"{wanted!r} is no cell of this experiment", remedy)
+
+
+def _with_host(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> Cell:
+    """One whose log is switched off while it runs, with the cell whose process that is: the same in all but its log."""
+    if WAYS[cell.observe].logged:
+        return cell
+    wanted = replace(cell, name="", baseline="", observe=LOG)
+    for other in cells:
+        if replace(other, name="", baseline="") == wanted:
+            return replace(cell, shares=other.name)
+    problem = f"{cell.observe!r} is the Kamailio of {LOG!r} with its log switched off"
+    raise experiment.fault("observe", problem, f'list both: observe = ["{LOG}", "{cell.observe}"]')
 
 
 def _check_names(experiment: Experiment, names: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
 from lab.model import Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.observation import WAYS
 from lab.starts import Starts
 from lab.station import Holder, Station
 from lab.testbed import Testbed
@@ -59,10 +60,10 @@ class Session:
     reporter: Reporter
 
     def round(self, planned: RoundPlan) -> None:
-        """One fresh start of every cell, and all its slices."""
+        """One fresh start of every cell (those that share a Kamailio: of that), and all slices."""
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
         begun = time.monotonic()
-        for cell in self.plan.cells:
+        for cell in self.plan.hosts:
             self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
             try:
@@ -86,12 +87,12 @@ class Session:
                 station.remains(folder)
 
     def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
-        """The planned order; an invalid slice goes to the end of the queue once more."""
-        queue = deque(piece for piece in planned.slices if piece.cell in stations)
+        """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts."""
+        queue = deque(piece for piece in planned.slices if self.plan.host(piece.cell) in stations)
         position = len(planned.slices)
         while queue:
             piece = queue.popleft()
-            record = self._slice(piece, stations[piece.cell])
+            record = self._slice(piece, stations[self.plan.host(piece.cell)])
             if record.reasons and piece.attempt <= self.plan.repeats:
                 position += 1
                 repeat = planning.again(piece, position)
@@ -103,13 +104,15 @@ class Session:
         """Edge, load, edge; then the logs, the verdict, and the seal of this one slice."""
         cpus = self.layout.cpus[Role.KAMAILIO]
         database, scenario = self.databases[station.cell.database], self.plan.scenario_of(piece.cell)
+        way = WAYS[self.plan.cell(piece.cell).observe]
+        station.log_latency(wanted=way.logged)
         before = station.sample_before(database, cpus)
         fired = station.fire(self.plan, piece)
         after = station.sample_after(database, cpus)
         with self.run.part("slices", piece.id) as folder:
             received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in (before, after)]
-            size = station.fetch(folder, received[1] - received[0], load.files(piece))
-            if station.through_tee:
+            size = station.fetch(folder, (received[1] - received[0]) * way.logged, load.files(piece))
+            if way.colour:
                 _in_our_form(folder)
             with (folder / load.LOG_NAME).open("rb") as log:
                 tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
@@ -124,6 +127,7 @@ class Session:
                 tally=tally,
                 kamailio_cpus=len(cpus),
                 beside_kamailio=self.layout.beside(Role.KAMAILIO),
+                logged=way.logged,
             )
             record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
             store.dump(record, folder / "slice.json")
@@ -156,14 +160,14 @@ class Session:
             codes = dict(zip(stations, pool.map(Station.stop, stations.values()), strict=True))
         calls = dict.fromkeys(starts, 0)
         for piece in planned.slices:
-            calls[piece.cell] = max(calls[piece.cell], piece.calls)
+            host = self.plan.host(piece.cell)
+            calls[host] = max(calls[host], piece.calls)
         for name, start in starts.items():
             if start.reasons:
                 continue
             folder = self.run.evidence / "starts" / f"r{planned.number:02d}-{name}"
             station = stations[name]
-            last = self.holder.read(override.log_of(name), station.log_offset)
-            store.write_atomically(folder / "kamailio-end.log", last)
+            store.write_atomically(folder / "kamailio-end.log", station.log(station.log_offset))
             counted = replace(
                 start,
                 exit_code=codes[name],

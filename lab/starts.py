@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from lab import load, override, proof, store
+from lab import load, proof, store
 from lab.cores import Layout
 from lab.errors import TestbedError
 from lab.execution import ask
@@ -42,7 +42,7 @@ class Starts:
         probed = ask(station.sipp, load.probe(cell.name))
         answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
         if answer.code != 0:
-            last = self.holder.read(override.log_of(cell.name)).decode(errors="replace")
+            last = station.log().decode(errors="replace")
             message = f"cell {cell.name}: Kamailio does not say what it is: {answer.complaint}"
             raise TestbedError(message, detail="\n".join(last.splitlines()[-30:]))
         word = proof.parse(answer.text)
@@ -86,7 +86,7 @@ class Starts:
         subscribers, rate = station.cell.subscribers, station.cell.rate_per_s
         if scenario.setup:
             setup = self.plan.scenario(scenario.setup)
-            at_once = sum(bool(self.plan.scenario_of(cell.name).setup) for cell in self.plan.cells)
+            at_once = sum(bool(self.plan.scenario_of(cell.name).setup) for cell in self.plan.hosts)
             said = station.rehearse(setup, subscribers, max(rate, SETUP_RATE_PER_S) // at_once or 1)
             if said:
                 return (f"set-up by {setup.name}: {said}",)

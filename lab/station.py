@@ -17,6 +17,7 @@ from lab.database import Activity, Database
 from lab.errors import TestbedError
 from lab.execution import Answer, allowed, ask
 from lab.model import Cell, Plan, Role, Sample, Scenario, SlicePlan
+from lab.observation import WAYS, Observation
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -27,6 +28,12 @@ SETTLE_LOOKS = 30  # at a log's size, a second apart
 STOP_SECONDS = 10
 # Asks until there is an answer; the pause is between two questions.
 _READY = ["timeout", str(READY_SECONDS), "sh", "-c", "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"]
+# Sets $1, and answers what it is then: kamcmd's exit code is 0 whatever Kamailio says.
+_LATENCY_LOG = """
+[ -z "$1" ] || kamcmd cfg.set_now_int core latency_cfg_log "$1" >/dev/null
+kamcmd cfg.get core latency_cfg_log
+"""
+NEVER_LOGGED = "9"  # a level beyond all others
 # $1: log, $2: offset, $3: name of the part, $4: folder of the other files ($5...). Several may be asked at once.
 _FETCH = """
 set -e
@@ -92,7 +99,7 @@ class Station:
     mysql: "Container"  # of the cell's database server, whichever that is
     holder: Holder
     log_offset: int = 0
-    through_tee: bool = False
+    latency_level: str = ""  # what its latency lines had, while they are switched off
     cgroups: dict[Role, Cgroup] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +109,11 @@ class Station:
             Role.SIPP: _cgroup(self.sipp, f"SIPp of cell {self.cell.name}"),
             Role.MYSQL: _cgroup(self.mysql, f"the database server of cell {self.cell.name}"),
         }
+
+    @property
+    def way(self) -> Observation:
+        """How it is observed; its latency lines may be off for a while."""
+        return WAYS[self.cell.observe]
 
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""
@@ -121,7 +133,7 @@ class Station:
         (into / "inspect.json").write_bytes(self.inspect())
         (into / "output.log").write_bytes(self.kamailio.logs())
         with suppress(TestbedError):  # its holder may be gone as well
-            self.holder.fetch(override.log_of(self.cell.name), self.log_offset, [], into)
+            self.fetch(into)
 
     def contacts(self) -> int | None:
         """Bindings that Kamailio has in memory, by its own count."""
@@ -129,7 +141,7 @@ class Station:
 
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
-        if self.through_tee:  # which Kamailio waits for, and which waits for Kamailio
+        if self.way.sink == "pipe":  # which Kamailio waits for, and which waits for Kamailio
             self.kamailio.kill(signal="SIGTERM")
             ask(self.kamailio, ["sh", "-c", "kill $(cat /run/kamailio/tee.pid)"])
         self.kamailio.stop(timeout=STOP_SECONDS)
@@ -154,12 +166,11 @@ class Station:
 
     def rehearse(self, scenario: Scenario, calls: int, rate_per_s: int) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
-        log_file = override.log_of(self.cell.name)
-        before = self.holder.size(log_file)
+        before = self._log_size()
         sent = ask(self.sipp, load.once(scenario, self.cell.subscribers, calls, rate_per_s))
         if sent.code == 0:
             return ""
-        log = self.holder.read(log_file, before)
+        log = self.log(before)
         errors = [line.strip() for line in log.decode(errors="replace").splitlines() if latency.is_error(line)]
         said = f"; Kamailio: {errors[0]}" if errors else ""
         self.kamailio.reload()
@@ -171,10 +182,44 @@ class Station:
         """Wait until it logs no more: a module that looks for what is not there takes CPU time for seconds."""
         size = -1
         for _ in range(SETTLE_LOOKS):
-            before, size = size, self.holder.size(override.log_of(self.cell.name))
+            before, size = size, self._log_size()
             if size == before:
                 return
             time.sleep(1)  # between two looks
+
+    def log_latency(self, *, wanted: bool) -> None:
+        """Switch latency lines off, or on again as they were, in the Kamailio that runs; by RPC."""
+        if wanted == (not self.latency_level):
+            return
+        if wanted:
+            self._set_latency_level(self.latency_level)
+            self.latency_level = ""
+        else:
+            before = self._set_latency_level("")
+            self._set_latency_level(NEVER_LOGGED)
+            self.latency_level = before
+
+    def _set_latency_level(self, level: str) -> str:
+        """Or only read it; what it is then."""
+        answer = ask(self.kamailio, ["sh", "-c", _LATENCY_LOG, "latency", level])
+        found = answer.text.strip()
+        if answer.code != 0 or not found.isdecimal() or level not in {"", found}:
+            raise TestbedError(
+                f"Kamailio of cell {self.cell.name} does not take latency_cfg_log={level}: {answer.last_words}",
+                remedy="its configuration has to load ctl, kex and cfg_rpc, as ours does",
+            )
+        return found
+
+    def log(self, offset: int = 0) -> bytes:
+        """What it has logged since, wherever that went."""
+        if self.way.sink == "docker":  # the driver has no offsets
+            return bytes(self.kamailio.logs(stdout=False)[offset:])
+        return self.holder.read(override.log_of(self.cell.name), offset)
+
+    def _log_size(self) -> int:
+        if self.way.sink == "docker":
+            return len(self.log())
+        return self.holder.size(override.log_of(self.cell.name))
 
     def fetch(self, into: Path, requests: int = 0, files: Mapping[str, str] | None = None) -> int:
         """The log since the last fetch, and SIPp's files by the names that they keep; the size of the log.
@@ -184,7 +229,11 @@ class Station:
         """
         size = 0
         for _ in range(PATIENCE):
-            size = self.holder.fetch(override.log_of(self.cell.name), self.log_offset, list(files or ()), into)
+            by_docker = self.way.sink == "docker"
+            file = "/dev/null" if by_docker else override.log_of(self.cell.name)
+            size = self.holder.fetch(file, self.log_offset, list(files or ()), into)
+            if by_docker:
+                size = (into / load.LOG_NAME).write_bytes(self.log(self.log_offset))
             with (into / load.LOG_NAME).open("rb") as log:
                 if sum(latency.MARKER.encode() in line for line in log) >= requests:
                     break
@@ -196,7 +245,7 @@ class Station:
     def _inside(self) -> sampling.Inside:
         answer = ask(self.kamailio, ["sh", "-c", sampling.SCRIPT])
         if answer.code != 0:
-            last = self.holder.read(override.log_of(self.cell.name), self.log_offset)[-4000:]
+            last = self.log(self.log_offset)[-4000:]
             raise TestbedError(
                 f"Kamailio of cell {self.cell.name} does not answer: {answer.complaint}",
                 detail=last.decode(errors="replace"),

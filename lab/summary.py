@@ -18,6 +18,7 @@ from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.frames import Frames, load
 from lab.latency import Pooled, pooled
 from lab.model import Cell, Plan
+from lab.observation import WAYS
 
 SCHEMA_VERSION = 2
 FILE = "summary.json"
@@ -44,14 +45,14 @@ class CellSummary:
     database: str
     scenario: str
     baseline: str
-    legs: dict[str, LegFigures]
+    legs: dict[str, LegFigures]  # none where latency lines are switched off
     whole: str  # what all legs together are called
     call_usec: float | None  # the sum of the legs' means
-    retransmissions: int
+    retransmissions: int | None
     failed_calls_in_all: int
     retransmissions_in_all: int
     cpu_usec_per_call: float | None
-    pooled: Pooled
+    pooled: Pooled | None
     slices_valid: int
     slices_invalid: int
     slices_missing: int  # planned, but never run: the run was interrupted
@@ -164,12 +165,17 @@ def _rows(frame: pd.DataFrame, *columns: str) -> list[dict[Hashable, Any]]:
 
 
 def _judge_starts(plan: Plan, starts: pd.DataFrame, *, complete: bool) -> dict[Start, str]:
-    """Why a start proves nothing; empty where it does. A run that broke off need not have all of them."""
+    """Why a start proves nothing; empty where it does. A run that broke off need not have all of them.
+
+    The start of a Kamailio is that of every cell that it serves.
+    """
+    served = {host.name: [cell.name for cell in plan.cells if plan.host(cell.name) == host.name] for host in plan.hosts}
     unknown = "this start has no record" if complete else ""
     reasons = {(planned.number, cell.name): unknown for planned in plan.rounds for cell in plan.cells}
     for row in _rows(starts, "round", "cell", "reasons", "bindings"):
         uncounted = "database: bindings in location not counted" if complete and pd.isna(row["bindings"]) else ""
-        reasons[row["round"], row["cell"]] = row["reasons"] or uncounted
+        for name in served[row["cell"]]:
+            reasons[row["round"], name] = row["reasons"] or uncounted
     return reasons
 
 
@@ -178,7 +184,8 @@ def _cell(
 ) -> CellSummary:
     """`slices` are all of the cell's, `messages` only those that count."""
     scenario = plan.scenario(cell.scenario)
-    legs = figures.legs(figures.first_transmissions(messages), scenario.leg_names)
+    logged = WAYS[cell.observe].logged
+    legs = figures.legs(figures.first_transmissions(messages), scenario.leg_names if logged else ())
     planned = sum(piece.cell == cell.name for number in plan.rounds for piece in number.slices)
     begun = int((slices["attempt"] == 1).sum())
     valid = int(slices["valid"].sum())
@@ -193,11 +200,11 @@ def _cell(
         legs=legs,
         whole=scenario.whole,
         call_usec=figures.call_usec(legs),
-        retransmissions=int(messages["retransmission"].sum()),
+        retransmissions=int(messages["retransmission"].sum()) if logged else None,
         failed_calls_in_all=int(slices["sipp_failed"].sum()),
         retransmissions_in_all=int(slices["sipp_retransmissions"].sum()),
         cpu_usec_per_call=figures.cpu_usec_per_call(slices[timed]),
-        pooled=pooled(messages["usec"].tolist()),
+        pooled=pooled(messages["usec"].tolist()) if logged else None,
         slices_valid=valid,
         slices_invalid=begun - valid,
         slices_missing=planned - begun,

@@ -111,12 +111,12 @@ class Testbed:
 
     @contextmanager
     def fresh_start(self, holder: Holder) -> Iterator[dict[str, Station]]:
-        """Every cell anew: Kamailio answering its RPC, SIPp in its namespace. Removed at the end."""
+        """Every cell that has its own anew: Kamailio answering its RPC, SIPp in its namespace. Removed at the end."""
         services = override.services_of(self.plan)
         try:
             try:
                 self._compose("up", "--detach", "--no-deps", *services, what="starting the cells")
-                stations = {cell.name: self._station(cell, holder) for cell in self.plan.cells}
+                stations = {cell.name: self._station(cell, holder) for cell in self.plan.hosts}
             except LabError as error:
                 raise self._who_died(holder) or error from error
             with ThreadPoolExecutor(len(stations)) as pool:
@@ -138,12 +138,11 @@ class Testbed:
             sipp=self._container(override.sipp_of(cell.name)),
             mysql=self._container(cell.database),
             holder=holder,
-            through_tee=self.plan.through_tee,
         )
 
     def _who_died(self, holder: Holder) -> TestbedError | None:
         """The first Kamailio that is no longer running, with its last words."""
-        for cell in self.plan.cells:
+        for cell in self.plan.hosts:
             with suppress(TestbedError):
                 container = self._container(override.kamailio_of(cell.name))
                 if container.status != "running":
@@ -158,10 +157,11 @@ class Testbed:
 
     def _who_is_silent(self, holder: Holder, ready: Mapping[str, bool]) -> TestbedError:
         """It runs, but does not answer in time."""
-        cell = next(cell for cell in self.plan.cells if not ready[cell.name])
+        cell = next(cell for cell in self.plan.hosts if not ready[cell.name])
+        kamailio = override.kamailio_of(cell.name)
         return TestbedError(
             f"Kamailio does not answer its RPC within {READY_SECONDS} s: cell {cell.name}, engine {cell.engine}",
-            detail="\n".join(_log(holder, cell)[-_LAST_LINES:]),
+            detail="\n".join((_log(holder, cell) + self._last_lines(kamailio).splitlines())[-_LAST_LINES:]),
             remedy="the log lines above say how far it came: does the configuration still load ctl, and does the "
             "script start something that takes long?",
         )

@@ -26,6 +26,7 @@ from lab.model import (
     StartRecord,
     Worker,
 )
+from lab.observation import WAYS
 
 CHALLENGE, AUTHENTICATED = "challenge", "authenticated"
 SCENARIO = Scenario(
@@ -195,6 +196,11 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
     return SliceRecord(plan, engine, before, after, sipp, tally, kamailio_cpus=1, beside_kamailio=())
 
 
+def unlogged(record: SliceRecord) -> SliceRecord:
+    """The same slice with its latency lines switched off; its log is empty."""
+    return replace(record, logged=False, tally=latency.tally(b"", record.plan.call_id_prefix, SCENARIO.legs))
+
+
 def start(number: int, cell: Cell) -> StartRecord:
     """A fresh start of a cell that proved its engine."""
     native = cell.engine == NATIVE
@@ -219,10 +225,13 @@ def start(number: int, cell: Cell) -> StartRecord:
 
 def slices(plan: Plan, factors: Mapping[str, float] | None = None) -> list[tuple[SliceRecord, bytes]]:
     """All slices of a plan with their logs; `factors` are the costs of engines, relative to native."""
-    engines = {cell.name: cell.engine for cell in plan.cells}
-    planned = (piece for number in plan.rounds for piece in number.slices)
-    logs = ((piece, slice_log(piece, factor=(factors or {}).get(engines[piece.cell], 1.0))) for piece in planned)
-    return [(record(piece, log, engine=engines[piece.cell]), log) for piece, log in logs]
+    made: list[tuple[SliceRecord, bytes]] = []
+    for piece in (piece for number in plan.rounds for piece in number.slices):
+        cell = plan.cell(piece.cell)
+        log = slice_log(piece, factor=(factors or {}).get(cell.engine, 1.0))
+        done = record(piece, log, engine=cell.engine)
+        made.append((done, log) if WAYS[cell.observe].logged else (unlogged(done), b""))
+    return made
 
 
 def run(
@@ -238,7 +247,7 @@ def run(
     (folder.evidence / "experiment.toml").write_text(f'name = "{plan.experiment}"\n', encoding="utf-8")
     store.dump(plan, folder.evidence / "plan.json")
     for number in plan.rounds:
-        for cell in plan.cells:
+        for cell in plan.hosts:
             with folder.part("starts", f"r{number.number:02d}-{cell.name}") as part:
                 store.dump(spoil(start(number.number, cell)), part / "start.json")
                 (part / "kamailio.log").write_bytes(b"")

@@ -61,6 +61,18 @@ def _sipp(record: SliceRecord, limits: Limits) -> Iterator[str]:
 
 
 def _log(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[str]:
+    tally = record.tally
+    if record.logged:
+        yield from _lines(record, limits, scenario)
+    elif tally.lines:
+        yield f"Kamailio: {_count(tally.lines, 'latency line')}, though they are switched off"
+    if tally.malformed:
+        yield f"Kamailio: {_count(len(tally.malformed), 'torn latency line')} in the log, first: {tally.malformed[0]}"
+    if tally.errors:
+        yield f"Kamailio: {_count(len(tally.errors), 'error line')} in the log, first: {tally.errors[0]}"
+
+
+def _lines(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[str]:
     tally, calls = record.tally, record.plan.calls
     for leg in scenario.leg_names:
         seen = tally.messages.get(leg, 0)
@@ -73,26 +85,29 @@ def _log(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[st
         yield f"Kamailio: {_count(tally.retransmissions, 'retransmission')} received, {limits.retransmissions} allowed"
     if tally.foreign:
         yield f"Kamailio: {_count(tally.foreign, 'latency line')} of another slice's calls"
-    if tally.malformed:
-        yield f"Kamailio: {_count(len(tally.malformed), 'torn latency line')} in the log, first: {tally.malformed[0]}"
-    if tally.errors:
-        yield f"Kamailio: {_count(len(tally.errors), 'error line')} in the log, first: {tally.errors[0]}"
 
 
 def _counters(record: SliceRecord, scenario: Scenario) -> Iterator[str]:
-    """Each request of a call has its line, and each call its effects; a retransmitted one perhaps once more."""
+    """Each request of a call has its line, and each call its effects; a retransmitted one perhaps once more.
+
+    Where there are no lines, each call's requests have come, and what SIPp sent again may have.
+    """
     tally = record.tally
+    again = tally.retransmissions if record.logged else record.sipp.retransmissions
     before, after = record.before.statistics, record.after.statistics
     received = _delta(before, after, RECEIVED)
     if received is None:
         yield _unread(RECEIVED)
-    elif received != tally.lines:
+    elif record.logged and received != tally.lines:
         yield f"Kamailio: {received} requests received ({RECEIVED}), {tally.lines} latency lines"
+    elif not record.logged and not 0 <= received - record.plan.calls * len(scenario.legs) <= again:
+        planned = record.plan.calls * len(scenario.legs)
+        yield f"Kamailio: {received} requests received ({RECEIVED}), {planned} planned"
     for name, times in scenario.counters.items():
         seen, planned = _delta(before, after, name), times * record.plan.calls
         if seen is None:
             yield _unread(name)
-        elif not planned <= seen <= planned + (tally.retransmissions if times else 0):
+        elif not planned <= seen <= planned + (again if times else 0):
             yield f"Kamailio: {name} grew by {seen}, {planned} planned"
 
 

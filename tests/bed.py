@@ -23,6 +23,7 @@ from lab.cgroups import Cgroup
 from lab.cores import Layout
 from lab.database import Activity, Database, name_of
 from lab.model import Cell, Plan, Role, Scenario
+from lab.observation import WAYS
 from lab.station import Holder, Station
 from lab.testbed import Testbed
 
@@ -50,6 +51,7 @@ class World:
     unable: dict[str, str] = field(default_factory=dict)  # cell -> SIPp's file that fails there, before the slices
     crashing: set[str] = field(default_factory=set)  # cells whose Kamailio ends when that happens
     lost: dict[str, int] = field(default_factory=dict)  # slice -> calls that fail in it
+    stubborn: set[str] = field(default_factory=set)  # cells whose Kamailio refuses to change its configuration
     silent: set[str] = field(default_factory=set)  # slices after which Kamailio answers no RPC
     mute: set[str] = field(default_factory=set)  # slices that SIPp does not even begin
     interrupted: set[str] = field(default_factory=set)  # slices during which somebody presses Ctrl-C
@@ -177,7 +179,10 @@ class Kamailio(Double):
         self.attrs = {"Image": "sha256:" + "5" * 64, "State": self.state}
         self.statistics = Counter[str]()
         self.answers = True
-        self.log = Path(override.log_of(cell.name))
+        self.latency_level = "2"
+        self.obeys = cell.name not in world.stubborn
+        # Docker's lies where the holder does not find it.
+        self.log = Path(override.log_of(cell.name) + ".docker" * (WAYS[cell.observe].sink == "docker"))
         self.log.write_bytes(b" 0(1) INFO: <core> [main.c:3321]: main(): it begins\n")
 
     def reload(self) -> None:
@@ -188,15 +193,20 @@ class Kamailio(Double):
         assert command[:2] == ["sh", "-c"]
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")
+        if command[3:4] == ["latency"]:
+            if command[4] and self.obeys:
+                self.latency_level = command[4]
+                self.world.history.append(f"level {self.cell.name} {command[4]}")
+            return 0, (f"{self.latency_level}\n".encode(), b"")
         if command[2] == proof.SCRIPT:
             engine = self.world.says.get(self.cell.name, self.cell.engine)
             return 0, ((DATA / f"proof-{engine}.txt").read_bytes(), b"")
         assert command[2] == sampling.SCRIPT
         return 0, (self._counters().encode(), b"")
 
-    def logs(self) -> bytes:
-        """What it wrote elsewhere than into its log: nothing."""
-        return b""
+    def logs(self, *, stdout: bool = True) -> bytes:
+        """What it wrote elsewhere than into its log: nothing; and its log, where Docker has that."""
+        return b"" if stdout else self.log.read_bytes()
 
     def stop(self, *, timeout: int) -> None:
         """End in order: what is bound is written back, and the last words are logged."""
@@ -211,7 +221,9 @@ class Kamailio(Double):
         return {"StatusCode": self.world.exit_codes.get(self.cell.name, 0)}
 
     def say(self, lines: bytes) -> None:
-        """Log something."""
+        """Log something, in colour where that is asked for."""
+        if WAYS[self.cell.observe].colour:
+            lines = b"".join(b"\x1b[0;39;49m" + line for line in lines.splitlines(keepends=True))
         with self.log.open("ab") as log:
             log.write(lines)
 
@@ -225,7 +237,8 @@ class Kamailio(Double):
             for one in ids
             for leg in scenario.legs
         )
-        self.say(b"".join(lines))
+        if self.latency_level == "2":
+            self.say(b"".join(lines))
         name = name_of(self.cell.name)
         bound = min(calls, testing.SUBSCRIBERS) * scenario.bindings
         self.world.databases[name] = max(self.world.databases[name], bound)
@@ -398,7 +411,7 @@ class Bed(Testbed):
         """Every cell anew."""
         self.world.history.append("fresh start")
         try:
-            yield {cell.name: self._fresh(cell, holder) for cell in self.plan.cells}
+            yield {cell.name: self._fresh(cell, holder) for cell in self.plan.hosts}
         finally:
             self.world.history.append("removed")
 

@@ -18,4 +18,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": runs.report,
     "published": runs.published,
     "resolution": runs.resolution,
+    "observer": runs.observer,
 }

@@ -1,4 +1,4 @@
-"""Commands about runs: run, frames, report, published, resolution."""
+"""Commands about runs: run, frames, report, published, resolution, observer."""
 
 import argparse
 import json
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, then figures, then the table."""
+    return _analyse(_measure(options), as_json=options.json)
+
+
+def _measure(options: argparse.Namespace) -> Path:
+    """Run the experiment of a file; its sealed folder."""
     from lab import assembly, experiment, host, runner, validity
     from lab.progress import RunProgress
     from lab.session import Judges
@@ -32,14 +37,13 @@ def run(options: argparse.Namespace) -> int:
         asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
     )
     with RunProgress(console, specification.plan) as progress:
-        folder = runner.run(
+        return runner.run(
             specification,
             client,
             options.results,
             judges=Judges(validity.judge, validity.judge_start),
             reporter=progress,
         )
-    return _analyse(folder, as_json=options.json)
 
 
 def frames(options: argparse.Namespace) -> int:
@@ -74,6 +78,23 @@ def resolution(options: argparse.Namespace) -> int:
 
     found = resolution.read(store.find(options.results, options.run))
     say(json.dumps(asdict(found), indent=1) if options.json else page.text(found), end="\n" * options.json)
+    return Exit.OK if found.valid else Exit.INVALID
+
+
+def observer(options: argparse.Namespace) -> int:
+    """What measuring costs: of an experiment that is run for it, or of an earlier run."""
+    from lab import frames, observer, store, summary
+    from lab.report import observer as page
+
+    if options.what.endswith(".toml"):
+        options.file = Path(options.what)
+        folder = _measure(options)
+        frames.write(folder)
+        summary.write(folder)
+    else:
+        folder = store.find(options.results, options.what)
+    found = observer.read(folder)
+    say(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
     return Exit.OK if found.valid else Exit.INVALID
 
 

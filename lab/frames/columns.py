@@ -90,12 +90,17 @@ def _memory() -> Iterator[Column]:
             yield Column(f"{name}_{edge}", INT, unit, f"{meaning}, {edge} the slice", _at(edge, read), null=True)
 
 
-def _declared(counts: str) -> Callable[[SliceRecord], int]:
-    return lambda record: sum(count for leg, count in getattr(record.tally, counts).items() if leg != OTHER)
+def _declared(counts: str) -> Callable[[SliceRecord], int | None]:
+    return _logged(lambda r: sum(count for leg, count in getattr(r.tally, counts).items() if leg != OTHER))
 
 
-def _other(counts: str) -> Callable[[SliceRecord], int]:
-    return lambda record: int(getattr(record.tally, counts).get(OTHER, 0))
+def _other(counts: str) -> Callable[[SliceRecord], int | None]:
+    return _logged(lambda record: getattr(record.tally, counts).get(OTHER, 0))
+
+
+def _logged(value: Callable[[SliceRecord], int]) -> Callable[[SliceRecord], int | None]:
+    """Of latency lines, where there are any by design."""
+    return lambda record: value(record) if record.logged else None
 
 
 def _join(name: str) -> Callable[[Any], str]:
@@ -125,13 +130,36 @@ SLICES = Table(
         Column("begun_usec", INT, "usec", "its first edge, by the machine's monotonic clock", begun_usec),
         Column("duration_usec", INT, "usec", "between the edges, by the monotonic clock", duration_usec),
         Column("clock_drift_usec", FLOAT, "usec", "wall clock less monotonic clock over the slice", clock_drift_usec),
-        # Kamailio's log
-        Column("messages", INT, "lines", "first transmissions of the scenario's legs", _declared("messages")),
-        Column("other_messages", INT, "lines", "likewise, of no declared leg", _other("messages")),
-        Column("usec", INT, "usec", "sum over first transmissions of the scenario's legs", _declared("usec_sum")),
-        Column("other_usec", INT, "usec", "likewise, of no declared leg", _other("usec_sum")),
-        Column("retransmissions", INT, "lines", "repeats that Kamailio saw", attrgetter("tally.retransmissions")),
-        Column("foreign", INT, "lines", "latency lines of another slice's calls", attrgetter("tally.foreign")),
+        # Kamailio's log; of latency lines null where they are switched off
+        Column(
+            "messages", INT, "lines", "first transmissions of the scenario's legs", _declared("messages"), null=True
+        ),
+        Column("other_messages", INT, "lines", "likewise, of no declared leg", _other("messages"), null=True),
+        Column(
+            "usec",
+            INT,
+            "usec",
+            "sum over first transmissions of the scenario's legs",
+            _declared("usec_sum"),
+            null=True,
+        ),
+        Column("other_usec", INT, "usec", "likewise, of no declared leg", _other("usec_sum"), null=True),
+        Column(
+            "retransmissions",
+            INT,
+            "lines",
+            "repeats that Kamailio saw",
+            _logged(attrgetter("tally.retransmissions")),
+            null=True,
+        ),
+        Column(
+            "foreign",
+            INT,
+            "lines",
+            "latency lines of another slice's calls",
+            _logged(attrgetter("tally.foreign")),
+            null=True,
+        ),
         Column("malformed", INT, "lines", "torn or mixed latency lines; no messages", lambda r: len(r.tally.malformed)),
         Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
         # Kamailio's counters

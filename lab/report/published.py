@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from lab.published import AS_PRINTED, AS_RUN, CORRECTED, PAGE, Published, Ratio, Run, authenticated, interval, spread
+from lab.report.markdown import table
 
 FORMS = {
     PAGE: "the page, 2018",
@@ -29,11 +30,11 @@ def _lines(found: Published) -> Iterator[str]:
     yield ""
     yield "## What the page says, and what was found"
     yield ""
-    yield from _table(("The page", "", "Found"), [(c.says, f"**{c.verdict}**", c.figure) for c in found.claims])
+    yield from table(("The page", "", "Found"), [(c.says, f"**{c.verdict}**", c.figure) for c in found.claims])
     yield ""
     yield "## An engine's time against native's, over all requests"
     yield ""
-    yield from _table(("", *FORMS), [_ratio_row(engine, found.ratios) for engine in _engines(found.ratios)])
+    yield from table(("", *FORMS), [_ratio_row(engine, found.ratios) for engine in _engines(found.ratios)])
     yield ""
     yield (
         "Ratio and 95 % interval; of the page by Fieller (its runs have no partners; Welch's degrees of freedom), of "
@@ -47,7 +48,7 @@ def _lines(found: Published) -> Iterator[str]:
         (engine, *(f"{means[leg]:.1f}" if leg in means else "-" for leg in legs))
         for engine, means in found.legs.items()
     ]
-    yield from _table(("mean, usec", *legs), rows)
+    yield from table(("mean, usec", *legs), rows)
     yield ""
     yield "## What a call does"
     yield ""
@@ -61,12 +62,12 @@ def _lines(found: Published) -> Iterator[str]:
         "retransmissions",
         "authenticated",
     )
-    yield from _table(head, list(_calls(found)))
+    yield from table(head, list(_calls(found)))
     yield ""
     yield "## What failed of the lab's own checks"
     yield ""
     checked = ("form", "engine", "run", "datagrams lost", "workers waited for a CPU", "torn lines", "failed checks")
-    yield from _table(checked, [_checks(run) for run in found.runs if run.failed_checks is not None])
+    yield from table(checked, [_checks(run) for run in found.runs if run.failed_checks is not None])
     yield ""
     yield "## Every run, as the page's awk script counts it"
     for form, what in FORMS.items():
@@ -75,7 +76,7 @@ def _lines(found: Published) -> Iterator[str]:
             yield ""
             yield f"### {form}: {what}"
             yield ""
-            yield from _table(("engine", "run", "cnt", "sum", "min", "max", "avg"), [_awk(run) for run in runs])
+            yield from table(("engine", "run", "cnt", "sum", "min", "max", "avg"), [_awk(run) for run in runs])
             yield ""
             for engine in dict.fromkeys(run.engine for run in runs):
                 mean, deviation = spread([run for run in runs if run.engine == engine])
@@ -143,10 +144,3 @@ def _awk(run: Run) -> tuple[str, ...]:
         *(str(value) for value in (run.number, figures.cnt, figures.sum, figures.min, figures.max)),
         f"{figures.avg:.6g}",
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield "|" + "---|" * len(head)
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"

@@ -55,7 +55,8 @@ def _cell(cell: CellView) -> Iterator[RenderableType]:
     if cell.broken:
         yield _lines([cell.broken], style="red")
         return
-    yield _legs(cell.legs)
+    if cell.legs:
+        yield _legs(cell.legs)
     if cell.ratios:
         yield _ratios(cell.ratios_title, cell.ratios, p="p (Holm)")
     yield _lines(cell.facts)

@@ -177,7 +177,8 @@ def _facts(cell: CellSummary) -> Iterator[str]:
     parts += [f"{cell.slices_missing} not run"] if cell.slices_missing else []
     again = f"; {_count(cell.slices_repeated, 'repeat')}" if cell.slices_repeated else ""
     yield f"slices, warm-up included: {', '.join(parts)}{again}"
-    yield f"pooled as in 2018: {_pooled(cell.pooled)}"
+    if cell.pooled:
+        yield f"pooled as in 2018: {_pooled(cell.pooled)}"
 
 
 def _pooled(pooled: Pooled) -> str:

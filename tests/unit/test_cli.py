@@ -60,6 +60,7 @@ COMMANDS = (
     "report",
     "published",
     "resolution",
+    "observer",
 )
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"

@@ -202,6 +202,7 @@ def test_tables_of_cpus_and_limits(file: Path) -> None:
         ("routing", ("parity", "../mine/lean")),
         ("kamailio", ("6.0.1", "5.6.3")),
         ("database", ("mysql", "mariadb")),
+        ("observe", ("log", "docker")),
         ("scenario", ("register", "../mine/calls.xml")),
     ],
 )
@@ -214,14 +215,16 @@ def test_a_list_is_a_factor(file: Path, key: str, values: tuple[str, ...]) -> No
 def test_a_factors_values_are_each_checked(file: Path) -> None:
     """The one that is wrong is shown."""
     assert "not 'postgres'" in str(fault(file, SOUND + 'database = ["mysql", "postgres"]\n'))
+    said = str(fault(file, SOUND + 'observe = ["log", "syslog"]\n'))
+    assert said.endswith("observe.1: one of log, no-log, pipe, docker, colour, trace, page expected, not 'syslog'")
 
 
 def test_only_a_specimen_has_other_conditions(file: Path) -> None:
     """What is left out of its table is as for ours; without the table it is none."""
     assert read(file).specimen is None
     assert with_lines(file, "[specimen]\n").specimen == Specimen()
-    found = with_lines(file, '[specimen]\norder = "in turn"\nlog = "tee"\ncall_limit = 9\ntrace_messages = true\n')
-    assert found.specimen == Specimen(order="in turn", log="tee", call_limit=9, trace_messages=True)
+    found = with_lines(file, '[specimen]\norder = "in turn"\ncall_limit = 9\n')
+    assert found.specimen == Specimen(order="in turn", call_limit=9)
 
 
 def test_a_path_in_the_file_starts_where_the_file_lies(file: Path) -> None:

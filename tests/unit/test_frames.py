@@ -96,7 +96,8 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
 
     change(evidence(run, "slices", FIRST, "slice.json"), lambda record: replace(record, after=unmeasured(record.after)))
     slices = made(run).slices
-    nullable = [column.name for column in SLICES.columns if column.null]
+    logged = ["messages", "other_messages", "usec", "other_usec", "retransmissions", "foreign"]
+    nullable = [column.name for column in SLICES.columns if column.null and column.name not in logged]
     assert len(nullable) == 29
     there = [name for name in nullable if name.endswith("_before") or name == "edge_before_usec"]
     assert slices.loc[0, there].notna().all()
@@ -105,6 +106,18 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
     assert slices.loc[1:, uncounted].isna().all(axis=None)
     assert slices.loc[1:, [name for name in nullable if name not in uncounted]].notna().all(axis=None)
     assert str(slices["cpu_usec"].dtype) == "Int64"
+
+
+def test_latency_lines_that_are_switched_off_are_null(run: Path) -> None:
+    """And have no messages; what else a log holds is counted."""
+    change(evidence(run, "slices", FIRST, "slice.json"), testing.unlogged)
+    evidence(run, "slices", FIRST, "kamailio.log").write_bytes(b"")
+    found = made(run)
+    logged = ["messages", "other_messages", "usec", "other_usec", "retransmissions", "foreign"]
+    assert found.slices.loc[0, logged].isna().all()
+    assert found.slices.loc[1:, logged].notna().all(axis=None)
+    assert (found.slices.loc[0, ["malformed", "errors"]] == 0).all()
+    assert FIRST not in set(found.messages["slice"])
 
 
 def test_differences_are_taken_between_the_edges(run: Path) -> None:

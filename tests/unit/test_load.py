@@ -76,6 +76,15 @@ def test_nothing_is_traced_in_a_timed_slice() -> None:
     assert "-nostdin" in asked
 
 
+@pytest.mark.parametrize(("observe", "traced"), [("log", False), ("colour", False), ("trace", True), ("page", True)])
+def test_messages_are_traced_where_that_is_asked_for(observe: str, *, traced: bool) -> None:
+    """Into the log volume, from which they go with the slice."""
+    plan = replace(PLAN, cells=tuple(replace(cell, observe=observe) for cell in PLAN.cells))
+    asked = told(load.command(plan, PIECE))
+    assert ("-trace_msg" in asked) is traced
+    assert asked.get("-message_file") == (load.MESSAGES if traced else None)
+
+
 # --- before the slices, and otherwise than they ---------------------------------------------------------------------
 
 
@@ -103,13 +112,11 @@ def test_what_precedes_the_slices_is_of_no_slice(calls: int) -> None:
 
 
 def test_a_specimen_is_sent_as_it_was() -> None:
-    """With a limit that sheds load, with every message traced, and for as long as it takes."""
+    """With a limit that sheds load, and for as long as it takes."""
     piece = of_calls(20_000, 4000)
-    found = Specimen(call_limit=10_000, trace_messages=True, sipp_buffer_bytes=4194304)
+    found = Specimen(call_limit=10_000, sipp_buffer_bytes=4194304)
     asked = told(load.command(replace(PLAN, specimen=found), piece))
     assert asked["-l"] == "10000"
-    assert asked["-message_file"].startswith(f"{VOLUME}/")
-    assert "-trace_msg" in asked
     assert asked["-buff_size"] == "4194304"
     assert float(asked["-timeout"].removesuffix("s")) == load.SPECIMEN_SECONDS
     assert load.call_limit(replace(PLAN, specimen=found), piece) == 10_000

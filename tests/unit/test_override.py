@@ -9,7 +9,7 @@ import yaml
 
 from lab import override, testing
 from lab.cores import Layout
-from lab.model import Cell, Plan, Role, Specimen
+from lab.model import Cell, Plan, Role
 from lab.override import Images
 
 FOLDER = "/results/20261123T080000Z-mine/evidence/testbed"
@@ -154,16 +154,33 @@ def test_kamailio_has_the_socket_of_its_own_server(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("specimen", "tee"), [(None, False), (Specimen(), False), (Specimen(log="tee"), True)], ids=["ours", "file", "tee"]
+    ("observe", "log", "tee", "options"),
+    [
+        ("log", "/var/log/kemi-lab/lua.log", None, []),
+        ("trace", "/var/log/kemi-lab/lua.log", None, []),
+        ("pipe", "/var/log/kemi-lab/lua.log", "1", []),
+        ("colour", "/var/log/kemi-lab/lua.log", None, ["-e"]),
+        ("docker", "", None, []),
+        ("page", "/var/log/kemi-lab/lua.log", "1", ["-e"]),
+    ],
 )
-def test_only_a_specimen_logs_through_tee(specimen: Specimen | None, *, tee: bool) -> None:
-    """It costs what it measures."""
-    plan = replace(PLAN, specimen=specimen)
-    services = override.build(plan, LAYOUT, IMAGES, FOLDER, "published.cfg")["services"]
-    for cell in CELLS:
-        environment = services[f"kamailio-{cell}"]["environment"]
-        assert (environment.get("LAB_TEE") == "1") is tee
-        assert environment["LAB_CONFIGURATION"] == "published.cfg"
+def test_a_cell_logs_as_it_is_observed(observe: str, log: str, tee: str | None, options: list[str]) -> None:
+    """One thing of it apart from the others; by Docker, with a driver that can be read back."""
+    plan = replace(PLAN, cells=(Cell("lua", "lua", "6.0.1", observe=observe),))
+    service = override.build(plan, LAYOUT, IMAGES, FOLDER, "published.cfg")["services"]["kamailio-lua"]
+    assert (service["environment"]["LAB_LOG"], service["environment"].get("LAB_TEE")) == (log, tee)
+    assert service["command"] == ["-x", "qm", *options]
+    assert service.get("logging") == ({"driver": "json-file"} if observe == "docker" else None)
+    assert service["environment"]["LAB_CONFIGURATION"] == "published.cfg"
+
+
+def test_who_shares_a_kamailio_has_none() -> None:
+    """Nor a SIPp: both are the other cell's."""
+    cells = (*PLAN.cells, Cell("lua-no-log", "lua", "5.6.3", observe="no-log", shares="lua-old"))
+    plan = replace(PLAN, cells=cells)
+    services = override.build(plan, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    assert services.keys() == SERVICES.keys()
+    assert override.services_of(plan) == override.services_of(PLAN)
 
 
 def test_only_the_driver_reaches_a_server() -> None:

@@ -256,6 +256,28 @@ def test_a_cell_has_its_value_of_every_factor(tmp_path: Path) -> None:
     assert made.scenario_of("lua-mariadb").name == "mine"
 
 
+def test_a_log_that_is_switched_off_is_that_of_the_same_process(tmp_path: Path) -> None:
+    """So that nothing but the log differs: each engine's own, and the A/A cell has its own Kamailio."""
+    baseline = ('baseline = "native"', 'baseline = "native-log"')
+    made = make(tmp_path, baseline, more='observe = ["no-log", "log"]\n')
+    assert {cell.name: cell.shares for cell in made.cells} == {
+        "native-no-log": "native-log",
+        "lua-no-log": "lua-log",
+        "native-log": "",
+        "lua-log": "",
+        "native-log-aa": "",
+    }
+    assert [cell.name for cell in made.hosts] == ["native-log", "lua-log", "native-log-aa"]
+    assert (made.host("lua-no-log"), made.host("lua-log")) == ("lua-log", "lua-log")
+
+
+def test_a_log_that_nobody_writes_cannot_be_switched_off(tmp_path: Path) -> None:
+    """The file is told what is missing."""
+    with pytest.raises(BadInputError, match=r"observe: 'no-log' is the Kamailio of 'log'") as caught:
+        make(tmp_path, more='observe = "no-log"\n')
+    assert caught.value.remedy == 'list both: observe = ["log", "no-log"]'
+
+
 TWO = {"6.0.1": RELEASE, "5.6.3": RELEASE}
 RELEASES = 'kamailio = ["6.0.1", "5.6.3"]\n'
 
@@ -380,7 +402,7 @@ def test_a_specimen_may_have_its_cells_in_turn(tmp_path: Path) -> None:
 
 def test_a_specimen_may_be_interleaved_all_the_same(tmp_path: Path) -> None:
     """As our own experiments are."""
-    made = make(tmp_path, more="[specimen]\ntrace_messages = true\n")
+    made = make(tmp_path, more="[specimen]\ncall_limit = 9\n")
     assert [order(planned) for planned in made.rounds] == [order(planned) for planned in make(tmp_path).rounds]
 
 

@@ -50,7 +50,7 @@ PLAN = Plan(
     repeats=0,
     scenarios=(CORRECTED, AS_RUN),
     limits=testing.plan().limits,
-    specimen=Specimen(order="in turn", log="tee", call_limit=10_000, trace_messages=True),
+    specimen=Specimen(order="in turn", call_limit=10_000),
 )
 # usec of each leg; lua takes twice as long, and rounds differ a little.
 COST = {"challenge": 20, "second_challenge": 30, "refused_bye": 10, "authenticated": 400}

@@ -344,6 +344,15 @@ def test_what_is_not_known_is_a_dash() -> None:
     assert "CPU time per registration: - usec\n" in shown
 
 
+def test_a_cell_without_latency_lines_has_neither_legs_nor_a_pool() -> None:
+    """What it has is shown: CPU time, calls and slices."""
+    text = show(with_cell("lua", replace(CELL, engine="lua", legs={}, call_usec=None, pooled=None)))
+    block = text.partition("lua (Kamailio")[2].partition("\n\n")[0]
+    assert "CPU time per registration: 499 usec" in block
+    assert "challenge   " not in block.partition("lua / native")[0]
+    assert "pooled" not in block
+
+
 def test_without_a_second_round_the_missing_interval_is_explained() -> None:
     """A ratio alone must not pass for a result."""
     alone = tuple(

@@ -1,5 +1,6 @@
 """What a round is: fresh databases and cells, engine proof, slices in their order, bindings; and what it leaves."""
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -272,6 +273,71 @@ def test_where_nothing_is_proven_nothing_is_measured(measure: Measure, world: Wo
     assert world.loads() == []
     assert names(run.evidence / "starts") == {f"r01-{cell}" for cell in CELLS}
     assert world.history[-2:] == ["removed", "down"]
+
+
+# --- how a cell is observed -------------------------------------------------------------------------------------------
+
+
+def observed(observe: str, *, shares: bool = False) -> Plan:
+    """The plan with Lua's cell as native's, observed otherwise."""
+    native = PLAN.cells[0]
+    cell = replace(native, name="lua", observe=observe, shares="native" if shares else "")
+    return replace(PLAN, cells=(native, cell, PLAN.cells[2]))
+
+
+def test_a_log_is_switched_off_and_on_in_the_kamailio_that_runs(
+    measure: Measure, world: World, heard: Listener, run: store.Run
+) -> None:
+    """For the slices of that cell, and no others: one start, one database, one log; every slice is valid."""
+    measure(observed("no-log", shares=True))
+    assert [event for event in world.history if event.startswith(("load", "level"))] == [
+        "load r01-s001-native",
+        "level native 9",
+        "load r01-s002-lua",
+        "load r01-s003-native-aa",
+        "level native 2",
+        "load r01-s004-native",
+        "level native 9",
+        "load r01-s005-lua",
+        "load r01-s006-native-aa",
+    ]
+    assert heard.notes == []
+    assert {record.plan.cell: (record.logged, record.tally.lines, record.reasons) for record in heard.records} == {
+        "native": (True, 24, ()),
+        "lua": (False, 0, ()),
+        "native-aa": (True, 24, ()),
+    }
+    assert names(run.evidence / "starts") == {"r01-native", "r01-native-aa"}
+    assert (start(run, "r01-native").bindings, start(run, "r01-native").bindings_expected) == (10, 10)
+
+
+def test_a_log_that_stays_on_ends_the_run(measure: Measure, world: World) -> None:
+    """The exit code of kamcmd is 0 whatever Kamailio says, so the value is read back."""
+    world.stubborn.add("native")
+    with pytest.raises(TestbedError, match="native does not take latency_cfg_log=9"):
+        measure(observed("no-log", shares=True))
+
+
+def test_a_log_that_docker_has_is_read_there(measure: Measure, world: World, run: store.Run, heard: Listener) -> None:
+    """Each line once, as from a file."""
+    measure(observed("docker"))
+    assert [record.reasons for record in heard.records] == [()] * len(FIRST.slices)
+    parts = [run.evidence / "starts" / "r01-lua" / "kamailio.log"]
+    parts += [run.evidence / "slices" / piece.id / "kamailio.log" for piece in FIRST.slices if piece.cell == "lua"]
+    parts += [run.evidence / "starts" / "r01-lua" / "kamailio-end.log"]
+    assert b"".join(part.read_bytes() for part in parts) == (world.volume / "lua.log.docker").read_bytes()
+
+
+def test_a_coloured_log_is_kept_as_it_was_and_read_without(measure: Measure, run: store.Run, heard: Listener) -> None:
+    """Escapes stand in front of its lines; every other cell's log has none."""
+    measure(observed("colour"))
+    assert [record.reasons for record in heard.records] == [()] * len(FIRST.slices)
+    for piece in FIRST.slices:
+        folder = run.evidence / "slices" / piece.id
+        raw = folder / "kamailio-raw.log.gz"
+        assert b"\x1b" not in (folder / "kamailio.log").read_bytes()
+        assert raw.exists() is (piece.cell == "lua")
+        assert not raw.exists() or gzip.decompress(raw.read_bytes()).count(b"\x1b") == 24
 
 
 # --- before the slices ----------------------------------------------------------------------------------------------

@@ -181,8 +181,43 @@ def test_pooled_figures_mix_all_requests_as_the_2018_page_did(sound: Summary) ->
     """To the digits that awk prints."""
     usec = timed_messages("native")["usec"]
     pooled = sound.cells["native"].pooled
+    assert pooled
     assert (pooled.cnt, pooled.sum, pooled.min, pooled.max) == (len(usec), usec.sum(), usec.min(), usec.max())
     assert f"{pooled.avg:.6g}" == f"{usec.sum() / len(usec):.6g}"
+
+
+def silent() -> Plan:
+    """Lua's cell is native's with its latency lines switched off."""
+    lua = replace(PLAN.cell("lua"), observe="no-log", shares="native")
+    return replace(PLAN, cells=tuple(lua if cell.name == "lua" else cell for cell in PLAN.cells))
+
+
+def silenced(unproven: dict[tuple[int, str], str] | None = None) -> Frames:
+    """Its frames: no messages, and no start of its own."""
+    made = make_frames(unproven=unproven)
+    return replace(
+        made,
+        messages=made.messages[made.messages["cell"] != "lua"],
+        starts=made.starts[made.starts["cell"] != "lua"],
+    )
+
+
+def test_a_cell_without_latency_lines_has_no_legs_and_no_zeros() -> None:
+    """It is valid, has CPU time, and is compared in no leg."""
+    found = judge(silenced(), plan=silent())
+    lua = found.cells["lua"]
+    assert found.valid
+    assert (lua.legs, lua.call_usec, lua.pooled, lua.retransmissions) == ({}, None, None, None)
+    assert lua.cpu_usec_per_call == 500
+    assert {row.cell for row in found.comparisons} == {"python3", "native-aa"}
+
+
+def test_a_start_speaks_for_every_cell_of_its_kamailio() -> None:
+    """What it does not prove counts for none of them."""
+    found = judge(silenced({(1, "native"): "engine proof: no marker"}), plan=silent())
+    for name in ("native", "lua"):
+        assert found.cells[name].slices_invalid == PLANNED
+        assert f"start r01-{name}: engine proof: no marker" in found.cells[name].reasons
 
 
 # --- comparisons ----------------------------------------------------------------------------------------------------
@@ -276,6 +311,7 @@ def test_an_invalid_slice_is_left_out_and_its_reason_told() -> None:
     assert not found.valid
     assert (lua.slices_valid, lua.slices_invalid) == (ROUNDS * PLANNED - 1, 1)
     assert lua.reasons == (f"{bad.id}: SIPp: 3 of 20 calls failed",)
+    assert lua.pooled
     assert lua.pooled.sum == timed_messages("lua", but=bad.id)["usec"].sum()
     assert lua.pooled.cnt == (ROUNDS * TIMED - 1) * CALLS * 2
 
@@ -568,6 +604,7 @@ def test_a_retransmission_is_counted_and_pooled_but_no_figure_of_its_leg() -> No
     assert lua.retransmissions == 1
     assert lua.legs["challenge"].count == ROUNDS * TIMED * CALLS
     assert (lua.legs["challenge"].max_usec or 0) < 99_999
+    assert lua.pooled
     assert (lua.pooled.cnt, lua.pooled.max) == (2 * ROUNDS * TIMED * CALLS + 1, 99_999)
 
 

@@ -117,6 +117,42 @@ def test_kamailios_counters_must_agree_with_the_calls(changed: dict[str, int], r
     assert judge(replace(SOUND, after=after), LIMITS, SCENARIO) == (reason,)
 
 
+SILENT = testing.unlogged(SOUND)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"),
+    [
+        ({}, ""),
+        ({"core__rcv_requests": 1999}, "Kamailio: 1999 requests received (core.rcv_requests), 2000 planned"),
+        ({"core__rcv_requests": 2001}, "Kamailio: 2001 requests received (core.rcv_requests), 2000 planned"),
+        ({"sl__401_replies": 999}, "Kamailio: sl.401_replies grew by 999, 1000 planned"),
+    ],
+)
+def test_without_latency_lines_counters_speak_for_the_slice(spoilt: dict[str, int], reason: str) -> None:
+    """As many requests as the calls have legs, and the effects of each call."""
+    after = replace(AFTER, statistics=statistics(**spoilt))
+    assert judge(replace(SILENT, after=after), LIMITS, SCENARIO) == ((reason,) if reason else ())
+
+
+def test_without_latency_lines_what_sipp_sent_again_may_have_come() -> None:
+    """Where that is tolerated, up to as many as it has sent."""
+    again = replace(SILENT, sipp=replace(SIPP, retransmissions=2))
+    for received, valid in ((2000, True), (2002, True), (2003, False)):
+        after = replace(AFTER, statistics=statistics(core__rcv_requests=received))
+        assert (judge(replace(again, after=after), Limits(retransmissions=2), SCENARIO) == ()) is valid
+
+
+def test_a_line_of_a_log_that_is_switched_off_is_noticed() -> None:
+    """It was on, then, or another slice's came late; torn lines and errors are looked for all the same."""
+    tally = replace(SILENT.tally, foreign=3, malformed=("7(31) INFO: |1|",), errors=("ERROR: lost",))
+    assert judge(replace(SILENT, tally=tally), LIMITS, SCENARIO) == (
+        "Kamailio: 3 latency lines, though they are switched off",
+        "Kamailio: 1 torn latency line in the log, first: 7(31) INFO: |1|",
+        "Kamailio: 1 error line in the log, first: ERROR: lost",
+    )
+
+
 def test_only_the_difference_over_the_slice_counts() -> None:
     """Counters began long before: at Kamailio's start, or at the machine's."""
 

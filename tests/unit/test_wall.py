@@ -33,12 +33,12 @@ LEFT = {
     "station",
     "testbed",
 }
-RIGHT = {"figures", "frames", "published", "report", "resolution", "summary"}
+RIGHT = {"figures", "frames", "observer", "published", "report", "resolution", "summary"}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
     *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "kernelfiles"),
-    *("latency", "layouts", "model", "plan", "planted", "preprocess", "process", "proof", "sampling", "scenario"),
-    *("stats", "store", "testing", "topology", "tuning", "validity", "versions"),
+    *("latency", "layouts", "model", "observation", "plan", "planted", "preprocess", "process", "proof", "sampling"),
+    *("scenario", "stats", "store", "testing", "topology", "tuning", "validity", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 
