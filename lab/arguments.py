@@ -143,9 +143,24 @@ def _runs(commands: _Commands) -> None:
         "  lab run mine.toml --kamailio-source ~/kamailio-5.2.0.tar.gz --kamailio-suite bullseye",
     )
     run.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/experiments.md")
+    text = 'search the rate of `rate_per_s = "auto"` again, though it is known for this machine and these images'
+    run.add_argument("--new-rate", action="store_true", help=text)
     _results(run)
     _source(run)
     _as_json(run)
+
+    capacity = commands.add(
+        "capacity",
+        "search the highest registration rate without failure or retransmission, for every cell of an experiment",
+        "  lab capacity experiments/capacity.toml\n  lab capacity experiments/generator.toml    SIPp's own ceiling\n"
+        "  lab capacity mine.toml --json | jq '.cells | map_values(.rates)'",
+    )
+    capacity.add_argument("file", type=Path, metavar="FILE", help="an experiment (TOML): see docs/capacity.md")
+    text = "search as RFC 7502 has it: from 100/s, by tenths, in batches of 50000, ten of them to confirm (hours)"
+    capacity.add_argument("--rfc7502", action="store_true", help=text)
+    _results(capacity)
+    _source(capacity)
+    _as_json(capacity)
 
     frames = commands.add("frames", "make a run's frames and summary again, from its evidence", "  lab frames latest")
     frames.add_argument("run", metavar="RUN")

@@ -46,7 +46,14 @@ def specify(
         return _make_images(Workshop(client, listen), recipes, decided)
 
     return Specification(
-        decided, experiment.text, layout, make_images, configuration, routings, tuple(dict.fromkeys(paths.values()))
+        decided,
+        experiment.text,
+        layout,
+        make_images,
+        configuration,
+        routings,
+        tuple(dict.fromkeys(paths.values())),
+        experiment.search,
     )
 
 

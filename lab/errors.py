@@ -44,6 +44,10 @@ class UnavailableError(SetupError):
     """A suite or a source that the mirror does not serve (any more). Where others remain, a run goes on with those."""
 
 
+class RateError(SetupError):
+    """There is no rate, not even one call a second, at which what is to be measured does its work."""
+
+
 class TestbedError(SetupError):
     """A part of the testbed (MySQL, Kamailio, SIPp) did not come up, or died."""
 

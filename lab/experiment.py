@@ -15,6 +15,7 @@ from lab import topology, versions
 from lab.errors import BadInputError
 from lab.model import Limits, Specimen
 from lab.observation import LOG, WAYS
+from lab.search import Parameters
 
 
 def _cpu_list(text: str) -> str:
@@ -44,6 +45,9 @@ def _observe(text: str) -> str:
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Part = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Growth = Annotated[float, Field(gt=0, le=10, strict=True)]
+Processes = Annotated[int, Field(gt=0, le=9, strict=True)]  # each has a digit in its Call-IDs
 CpuList = Annotated[str, AfterValidator(_cpu_list)]
 Routing = Annotated[str, AfterValidator(_routing)]
 Database = Annotated[str, AfterValidator(_database)]
@@ -53,6 +57,7 @@ Seconds = Annotated[float, Field(gt=0, le=600, strict=True)]
 _STRICT = ConfigDict(extra="forbid")
 _DEFAULT = Limits()
 _SPECIMEN = Specimen()
+_SEARCH = Parameters()
 
 
 @checked(frozen=True, config=_STRICT)
@@ -78,6 +83,21 @@ class LimitKeys:
 
 
 @checked(frozen=True, config=_STRICT)
+class SearchKeys:
+    """How the highest rate without a failure is searched: see docs/capacity.md."""
+
+    start_per_s: Positive = _SEARCH.start_per_s
+    growth: Growth = _SEARCH.growth
+    resolution: Part = _SEARCH.resolution
+    back_off: Part = _SEARCH.back_off
+    tries: Positive = _SEARCH.tries
+    confirmations: Positive = _SEARCH.confirmations
+    step_seconds: Seconds = _SEARCH.step_seconds
+    step_calls: Positive = _SEARCH.step_calls
+    steps: Positive = _SEARCH.steps
+
+
+@checked(frozen=True, config=_STRICT)
 class SpecimenKeys:
     """Conditions of another experiment that break this lab's own rules: see docs/experiments.md."""
 
@@ -97,7 +117,7 @@ class Keys:
     rounds: Positive
     slices: Positive
     slice_seconds: Seconds | Annotated[list[Seconds], Field(min_length=1)]
-    rate_per_s: Positive | Annotated[list[Positive], Field(min_length=1)]
+    rate_per_s: Literal["auto"] | Positive | Annotated[list[Positive], Field(min_length=1)]
     kamailio: str | Annotated[list[str], Field(min_length=1)] = ""
     routing: Routing | Annotated[list[Routing], Field(min_length=1)] = "parity"
     database: Database | Annotated[list[Database], Field(min_length=1)] = "mysql"
@@ -109,14 +129,17 @@ class Keys:
     repeats: Count = 4
     children: Literal["auto"] | Positive | Annotated[list[Positive], Field(min_length=1)] = "auto"
     subscribers: Positive | Annotated[list[Positive], Field(min_length=1)] = 10
+    rate_share: Part = 0.35
+    sipp_processes: Processes = 1
     seed: Count = 1
     cpus: Literal["auto", "nuc", "isolated", "shared"] | CpuLists = "auto"
     keep_awake: Annotated[bool, Field(strict=True)] = False
     limits: LimitKeys = Field(default_factory=LimitKeys)
+    search: SearchKeys = Field(default_factory=SearchKeys)
     specimen: SpecimenKeys | None = None
 
 
-_TABLES = {"limits": LimitKeys, "cpus": CpuLists, "specimen": SpecimenKeys}
+_TABLES = {"limits": LimitKeys, "cpus": CpuLists, "search": SearchKeys, "specimen": SpecimenKeys}
 _KEYS = {f.name for owner in (Keys, *_TABLES.values()) for f in fields(owner)}
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument"}
@@ -146,6 +169,11 @@ class Experiment:
     def limits(self) -> Limits:
         """The limits as the domain's value."""
         return Limits(**{f.name: getattr(self.keys.limits, f.name) for f in fields(Limits)})
+
+    @property
+    def search(self) -> Parameters:
+        """Likewise."""
+        return Parameters(**{f.name: getattr(self.keys.search, f.name) for f in fields(Parameters)})
 
     @property
     def specimen(self) -> Specimen | None:

@@ -2,6 +2,8 @@
 
 import csv
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import TestbedError
@@ -10,7 +12,7 @@ from lab.observation import WAYS
 from lab.override import VOLUME
 
 TARGET = "127.0.0.1:5060"
-LOCAL_PORT = 5070
+LOCAL_PORT = 5070  # of the first SIPp process; others have the next ones
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
@@ -19,20 +21,70 @@ LOG_NAME = "kamailio.log"
 RAW_LOG_NAME = "kamailio-raw.log.gz"  # where LOG_NAME is not what Kamailio wrote
 STATISTICS_NAME = "sipp.csv"
 ERRORS_NAME = "sipp-errors.log"
+# $1: users, $2: first line to take, $3: how many, $4: where to; then SIPp. The first line says how users are taken.
+_SOME_USERS = '{ head -n 1 "$1"; tail -n +"$2" "$1" | head -n "$3"; } >"$4"; shift 4; exec "$@"'
 
 
-def command(plan: Plan, piece: SlicePlan) -> list[str]:
-    """SIPp for one slice, writing its statistics and errors into the log volume."""
-    statistics, errors = files(piece)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one SIPp process does of a slice: its calls, its subscribers, its port.
+
+    A subscriber belongs to one process, whichever slice it is: a refresh must come with the same contact.
+    """
+
+    number: int
+    calls: int
+    rate_per_s: float
+    first: int  # of the subscribers
+    subscribers: int
+    digit: str  # before its numbers of calls: no two processes have the same
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return LOCAL_PORT + self.number
+
+
+def parts(calls: int, rate_per_s: float, subscribers: int, processes: int = 1, first: int = 0) -> list[Part]:
+    """Share calls out to SIPp processes; one that would have none is left out."""
+
+    def share(whole: int, number: int) -> int:
+        return whole * (number + 1) // processes - whole * number // processes
+
+    def begin(number: int) -> int:
+        return subscribers * number // processes
+
+    return [
+        Part(
+            number=number,
+            calls=share(calls, number),
+            rate_per_s=rate_per_s * share(calls, number) / calls,
+            first=begin(number) + first // processes,
+            subscribers=begin(number + 1) - begin(number) - first // processes,
+            digit=str(number + 1) if processes > 1 else "",
+        )
+        for number in range(processes)
+        if share(calls, number)
+    ]
+
+
+def of_slice(plan: Plan, piece: SlicePlan) -> list[Part]:
+    """What each SIPp process does of a slice."""
+    cell = plan.cell(piece.cell)
+    return parts(piece.calls, piece.rate_per_s, cell.subscribers, plan.sipp_processes, piece.first)
+
+
+def command(plan: Plan, piece: SlicePlan, part: Part) -> list[str]:
+    """One SIPp process of a slice, writing its statistics and errors into the log volume."""
+    statistics, errors = files(piece, part)
     seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
     cell, scenario = plan.cell(piece.cell), plan.scenario_of(piece.cell)
     return [
-        *_sipp(scenario.file, piece.call_id_prefix, ignores_unexpected=scenario.ignores_unexpected),
-        *("-inf", f"/scenarios/{users_file(cell.subscribers)}", "-r", str(piece.rate_per_s)),
-        *("-m", str(piece.calls), "-l", str(call_limit(plan, piece))),
+        *_sipp(scenario, f"{piece.call_id_prefix}{part.digit}", part, cell.subscribers),
+        *("-m", str(part.calls), "-l", str(call_limit(plan, part))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
         *(("-buff_size", str(buffer)) if buffer else ()),
@@ -41,21 +93,16 @@ def command(plan: Plan, piece: SlicePlan) -> list[str]:
     ]
 
 
-def once(scenario: Scenario, subscribers: int, calls: int, rate_per_s: int) -> list[str]:
-    """SIPp for what precedes the slices: so many calls, no statistics."""
-    seconds = calls / rate_per_s + GRACE_SECONDS
+def once(scenario: Scenario, subscribers: int, part: Part, time: int = 1) -> list[str]:
+    """One SIPp process of what precedes the slices: so many calls, no statistics.
+
+    `time` counts how often that is done, and gives each its own Call-IDs: a registrar takes no CSeq twice of one (but
+    within 20 s, when it may be a retransmission: usrloc's cseq_delay).
+    """
+    seconds = part.calls / part.rate_per_s + GRACE_SECONDS
     return [
-        *_sipp(scenario.file, "setup-", ignores_unexpected=scenario.ignores_unexpected),
-        *(
-            "-inf",
-            f"/scenarios/{users_file(subscribers)}",
-            "-r",
-            str(rate_per_s),
-            "-m",
-            str(calls),
-            "-l",
-            str(calls + 1),
-        ),
+        *_sipp(scenario, f"setup{f'.{time}' if time > 1 else ''}-{part.digit}", part, subscribers),
+        *("-m", str(part.calls), "-l", str(part.calls + 1)),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 
@@ -63,7 +110,7 @@ def once(scenario: Scenario, subscribers: int, calls: int, rate_per_s: int) -> l
 def probe(cell: str) -> list[str]:
     """SIPp for the engine proof: one OPTIONS, whose reply must carry the script's marker."""
     return [
-        *_sipp("probe.xml", "probe-"),
+        *_bare("probe.xml", "probe-", LOCAL_PORT),
         *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", "5s", "-timeout_error"),
     ]
 
@@ -79,18 +126,40 @@ def marker(log: str) -> str:
     return found[1] if found else ""
 
 
-def call_limit(plan: Plan, piece: SlicePlan) -> int:
+def call_limit(plan: Plan, part: Part) -> int:
     """More than there are calls: SIPp silently sheds what would go beyond its limit. A specimen may have its own."""
-    return (plan.specimen and plan.specimen.call_limit) or piece.calls + 1
+    return (plan.specimen and plan.specimen.call_limit) or part.calls + 1
 
 
-def files(piece: SlicePlan) -> dict[str, str]:
-    """Files of a slice in the log volume, and what they are called in its folder. No errors, no error file."""
-    return {f"{piece.id}.{STATISTICS_NAME}": STATISTICS_NAME, f"{piece.id}.{ERRORS_NAME}": ERRORS_NAME}
+def name_of(file: str, part: Part) -> str:
+    """What a process's file is called in a slice's folder: sipp.csv, sipp-2.csv, ..."""
+    return file.replace("sipp", f"sipp-{part.number + 1}", 1) if part.number else file
+
+
+def files(piece: SlicePlan, part: Part) -> dict[str, str]:
+    """Files of a process in the log volume, and what they are called in its folder. No errors, no error file."""
+    names = [name_of(STATISTICS_NAME, part), name_of(ERRORS_NAME, part)]
+    return {f"{piece.id}.{name}": name for name in names}
+
+
+def together(outcomes: Sequence[SippOutcome]) -> SippOutcome:
+    """Processes that shared a slice, as one: counts and rates are summed, the longest lasted as long as the slice."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    summed = {
+        name: sum(getattr(one, name) for one in outcomes)
+        for name in SippOutcome.__slots__
+        if name not in {"exit_code", "elapsed_msec"}
+    }
+    return SippOutcome(
+        exit_code=next((one.exit_code for one in outcomes if one.exit_code), 0),
+        elapsed_msec=max(one.elapsed_msec for one in outcomes),
+        **summed,
+    )
 
 
 def outcome(statistics: Path, limit: int, exit_code: int, said: str = "") -> SippOutcome:
-    """The last row of SIPp's statistics (`;` between fields), in which (C) columns are cumulative.
+    """The last row of a process's statistics (`;` between fields), in which (C) columns are cumulative.
 
     Its elapsed times are cut to seconds; its points in time have a third part, in seconds and their fraction.
     """
@@ -130,11 +199,25 @@ def users(count: int, domain: str) -> str:
     return "SEQUENTIAL\n" + "".join(lines)
 
 
-def _sipp(file: str, call_id: str, *, ignores_unexpected: bool = False) -> list[str]:
+def _sipp(scenario: Scenario, call_id: str, part: Part, subscribers: int) -> list[str]:
+    """SIPp over its part of the users, of which it gets a file of its own where that is not all of them."""
+    users, prepared = f"/scenarios/{users_file(subscribers)}", list[str]()
+    if part.subscribers != subscribers:
+        own = f"/run/sipp/users-{part.port}.csv"
+        prepared = ["sh", "-c", _SOME_USERS, "users", users, str(part.first + 2), str(part.subscribers), own]
+        users = own
     return [
-        *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(LOCAL_PORT), "-nostdin"),
+        *prepared,
+        *_bare(scenario.file, call_id, part.port),
+        *(("-default_behaviors", "all,-abortunexp") if scenario.ignores_unexpected else ()),
+        *("-inf", users, "-r", f"{part.rate_per_s:.10g}"),
+    ]
+
+
+def _bare(file: str, call_id: str, port: int) -> list[str]:
+    return [
+        *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(port), "-nostdin"),
         *("-sf", f"/scenarios/{file}", "-cid_str", f"{call_id}%u"),
-        *(("-default_behaviors", "all,-abortunexp") if ignores_unexpected else ()),
     ]
 
 

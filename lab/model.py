@@ -118,6 +118,7 @@ class SlicePlan:
     calls: int
     rate_per_s: int
     attempt: int = 1
+    first: int = 0  # the subscriber that the first call is of
 
     @property
     def id(self) -> str:
@@ -156,6 +157,8 @@ class Plan:
     left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
     keep_awake: bool = False  # its CPUs never halt
+    sipp_processes: int = 1  # that share a slice's calls
+    rate_share: float | None = None  # of the baseline's zero-failure rate: the offered rate was found by a search
 
     def cell(self, name: str) -> Cell:
         """A cell by its name."""

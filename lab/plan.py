@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from lab.errors import BadInputError
 from lab.experiment import Experiment
 from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
 from lab.observation import LOG, WAYS
 
 AA_SUFFIX = "-aa"
+AUTO = "auto"
+_LESS_LOG = "fewer or shorter slices a round, and more rounds instead"
 REQUEST_LOG_BYTES = 128  # a latency line
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
 # Keys of an experiment, and fields of a cell, of which a list makes cells; how a cell's name says them, in that order.
@@ -56,6 +59,8 @@ def make(
     which decide what happens as much as the file does. Raises BadInputError where the file asks for what is not there.
     """
     keys = experiment.keys
+    if experiment.specimen and keys.rate_per_s == AUTO:
+        raise experiment.fault("rate_per_s", "a specimen has the rate of what it repeats", "give a number")
     everything = list(_cells(experiment, releases, scenarios, children))
     cells = [cell for cell in everything if cell.engine in releases[cell.kamailio].engines]
     for engine in keys.engines:
@@ -87,9 +92,44 @@ def make(
         ),
         specimen=experiment.specimen,
         keep_awake=keys.keep_awake,
+        sipp_processes=keys.sipp_processes,
+        rate_share=keys.rate_share if keys.rate_per_s == AUTO else None,
     )
-    _check_log(experiment, draft)
+    _check_users(experiment, draft)
+    if too_much := _too_much_log(draft):
+        raise experiment.fault("slices", too_much, _LESS_LOG)
     return _hashed(draft)
+
+
+def at_rate(plan: Plan, rate_per_s: int) -> Plan:
+    """The same plan at a rate that was not known when it was made; BadInputError where a round would log too much."""
+    cells = tuple(replace(cell, rate_per_s=rate_per_s) for cell in plan.cells)
+    seconds = {cell.name: cell.slice_seconds for cell in cells}
+
+    def offered(piece: SlicePlan) -> SlicePlan:
+        return replace(piece, calls=_calls(rate_per_s, seconds[piece.cell]), rate_per_s=rate_per_s)
+
+    rounds = tuple(replace(planned, slices=tuple(map(offered, planned.slices))) for planned in plan.rounds)
+    settled = replace(plan, cells=cells, rounds=rounds)
+    if too_much := _too_much_log(settled):
+        raise BadInputError(
+            f"{plan.experiment}: at the {rate_per_s} calls/s that were found, {too_much}", remedy=_LESS_LOG
+        )
+    return _hashed(settled)
+
+
+def baseline(plan: Plan) -> Cell:
+    """The cell that all is compared with in the end: the first baseline."""
+    return plan.cell(plan.aa_cell.removesuffix(AA_SUFFIX))
+
+
+def only(plan: Plan, cell: Cell) -> Plan:
+    """What concerns one cell; without slices."""
+    scenario = plan.scenario(cell.scenario)
+    wanted = {scenario.name, scenario.setup}
+    scenarios = tuple(one for one in plan.scenarios if one.name in wanted)
+    alone = replace(cell, shares="")  # one that is served by another's Kamailio has its own here
+    return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios))
 
 
 def again(plan: SlicePlan, position: int) -> SlicePlan:
@@ -142,12 +182,20 @@ def _hashed(plan: Plan) -> Plan:
     return replace(plan, hash=hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest())
 
 
-def _check_log(experiment: Experiment, plan: Plan) -> None:
+def _too_much_log(plan: Plan) -> str:
     """A round's log must fit into its volume in memory: a worker whose line finds no room loses it."""
     needed = log_bytes(plan) // len(plan.rounds)
-    if needed > LOG_VOLUME_BYTES:
-        problem = f"a round may log some {needed / 1e9:.1f} GB, its volume has {LOG_VOLUME_BYTES / 1e9:.1f}"
-        raise experiment.fault("slices", problem, "fewer or shorter slices a round, and more rounds instead")
+    if needed <= LOG_VOLUME_BYTES:
+        return ""
+    return f"a round may log some {needed / 1e9:.1f} GB, its volume has {LOG_VOLUME_BYTES / 1e9:.1f}"
+
+
+def _check_users(experiment: Experiment, plan: Plan) -> None:
+    """Each SIPp process has subscribers of its own."""
+    fewest = min(cell.subscribers for cell in plan.cells)
+    if fewest < plan.sipp_processes:
+        problem = f"{plan.sipp_processes} processes cannot share {fewest} subscribers"
+        raise experiment.fault("sipp_processes", problem, "more subscribers, or fewer processes")
 
 
 def _cells(
@@ -157,6 +205,8 @@ def _cells(
     values = {**{name: experiment.factor(name) for name in FACTORS}, "kamailio": tuple(releases)}
     if experiment.keys.children == "auto":
         values["children"] = (children,)
+    if experiment.keys.rate_per_s == AUTO:  # until it is found: see at_rate
+        values["rate_per_s"] = (experiment.search.start_per_s,)
     for chosen in itertools.product(*values.values()):
         factors = dict(zip(values, chosen, strict=True))
         scenario = scenarios[factors["scenario"]]
@@ -236,9 +286,13 @@ def _round(number: int, cells: Sequence[Cell], experiment: Experiment, order: ra
             position=position,
             cell=cell.name,
             warmup=block < keys.warmup_slices,
-            calls=max(1, round(cell.rate_per_s * cell.slice_seconds)),
+            calls=_calls(cell.rate_per_s, cell.slice_seconds),
             rate_per_s=cell.rate_per_s,
         )
         for position, (block, cell) in enumerate(blocks, start=1)
     )
     return RoundPlan(number, tuple(slices))
+
+
+def _calls(rate_per_s: int, seconds: float) -> int:
+    return max(1, round(rate_per_s * seconds))

@@ -15,6 +15,27 @@ USUAL_PACE = 1.25
 USUAL_WEIGHT_SECONDS = 10.0
 
 
+class Lines:
+    """Hears a session of which nobody knows how long it takes, and says each line as it comes."""
+
+    def __init__(self, console: Console) -> None:
+        """Where to."""
+        self._console = console
+
+    def stage(self, text: str) -> None:
+        """What is going on."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    detail = stage
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+        self.stage(f"! {text}")
+
+    def slice_done(self, record: SliceRecord) -> None:
+        """A search says more of its steps than a slice does."""
+
+
 class RunProgress:
     """Hears the session (lab.session.Reporter) and shows it. Use as a context manager."""
 

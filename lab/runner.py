@@ -5,6 +5,9 @@ testbed.  5. Start the database servers, with the schema of each release.  6. Pe
 engine proof, slices in the planned order (an invalid one again, up to the plan's cap), bindings.  7. Seal, whatever
 happened: what was measured stays.
 
+Where the experiment leaves its rate open, that is found between 5 and 6, and the plan is written again. `lab capacity`
+has searches in place of 6.
+
 Nothing here knows how slices are judged or shown: judge and reporter are arguments.
 """
 
@@ -12,12 +15,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import docker
 
-from lab import awake, claims, host, images, load, override, planted, process, store
+from lab import awake, claims, host, images, load, override, planted, process, rates, search, steps, store
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
@@ -25,6 +28,7 @@ from lab.errors import UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role
 from lab.planted import Routing
+from lab.search import Parameters
 from lab.session import Judges, Reporter, Session
 from lab.testbed import Testbed
 
@@ -66,6 +70,8 @@ class Specification:
     configuration: Path  # the common configuration of Kamailio
     routings: Mapping[str, Routing]  # as the experiment names them
     traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
+    search: Parameters = field(default_factory=Parameters)  # how the highest rate without a failure is searched
+    new_rate: bool = False  # where the experiment leaves its rate open: search, though it may be known
 
 
 def run(
@@ -77,10 +83,40 @@ def run(
     reporter: Reporter,
 ) -> Path:
     """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept."""
+    host.require_disk(results, planning.log_bytes(specification.plan))
+    with _session(specification, client, results, judges, reporter) as (session, conditions):
+        if session.plan.rate_share:
+            session.plan = rates.settle(session, specification.search, conditions, again=specification.new_rate)
+            store.dump(session.plan, session.run.evidence / "plan.json")
+        for number in session.plan.rounds:
+            session.round(number)
+    return session.run.folder
+
+
+def capacity(
+    specification: Specification,
+    client: docker.DockerClient,
+    results: Path,
+    *,
+    judges: Judges,
+    reporter: Reporter,
+) -> Path:
+    """Search the highest rate of every cell instead, once a round, and return the sealed folder; as in `run`."""
+    host.require_disk(results, 0)
+    judges = replace(judges, slice=search.failures)
+    with _session(specification, client, results, judges, reporter) as (session, conditions):
+        steps.capacity(session, specification.search, rates.Ceilings(results, conditions))
+    return session.run.folder
+
+
+@contextmanager
+def _session(
+    specification: Specification, client: docker.DockerClient, results: Path, judges: Judges, reporter: Reporter
+) -> Iterator[tuple[Session, rates.Conditions]]:
+    """Everything up to the first load, and everything after the last; and the conditions that a rate depends on."""
     plan = specification.plan
     if plan.keep_awake:
         awake.require()
-    host.require_disk(results, planning.log_bytes(plan))
     with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
         built = specification.make_images(reporter.detail)
         plan = planning.without(plan, built.missing(plan))
@@ -105,10 +141,18 @@ def run(
                     for release in sorted(releases):
                         bed.load_schema(server, release, built.schemas[release])
                         database.add_subscribers(template_of(release), plan.subscribers)
-                session = Session(plan, specification.layout, folder, bed, databases, holder, judges, reporter)
-                for number in plan.rounds:
-                    session.round(number)
-    return folder.folder
+                first = planning.baseline(plan)
+                conditions = rates.Conditions(
+                    kamailio=built.kamailio[first.kamailio].id,
+                    database=built.database[first.database].id,
+                    sipp=built.sipp.id,
+                    machine=asdict(facts),
+                    cpus={role.value: cpus for role, cpus in specification.layout.cpus.items()},
+                )
+                yield (
+                    Session(plan, specification.layout, folder, bed, databases, holder, judges, reporter),
+                    conditions,
+                )
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import gzip
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +15,9 @@ from lab import latency, load, override, sampling, store
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
-from lab.model import Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.model import Cell, Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.observation import WAYS
+from lab.search import failures
 from lab.starts import Starts
 from lab.station import Holder, Station
 from lab.testbed import Testbed
@@ -59,24 +60,34 @@ class Session:
     judges: Judges
     reporter: Reporter
 
+    def only(self, cell: Cell) -> "Session":
+        """The same for one cell by itself; without rounds."""
+        plan = planning.only(self.plan, cell)
+        return replace(self, plan=plan, bed=self.bed.only(plan))
+
     def round(self, planned: RoundPlan) -> None:
         """One fresh start of every cell (those that share a Kamailio: of that), and all slices."""
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
+        with self.fresh(planned.number) as (starts, stations):
+            self._slices(planned, {name: stations[name] for name, start in starts.items() if not start.reasons})
+            self._bindings(planned, starts, stations)
+
+    @contextmanager
+    def fresh(self, number: int) -> Iterator[tuple[dict[str, StartRecord], dict[str, Station]]]:
+        """Every cell anew, with an empty database, and with what its start has shown. All are gone afterwards."""
         begun = time.monotonic()
         for cell in self.plan.hosts:
             self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
             try:
                 fresh = Starts(self.plan, self.layout, self.run, self.bed, self.holder, self.judges.start)
-                starts = fresh.prove(planned.number, stations, begun)
+                starts = fresh.prove(number, stations, begun)
                 for start in starts.values():
                     for reason in start.reasons:
-                        self.reporter.note(f"round {planned.number}, {start.cell}: {reason}")
-                proven = {name for name, start in starts.items() if not start.reasons}
-                self._slices(planned, {name: stations[name] for name in proven})
-                self._bindings(planned, starts, stations)
+                        self.reporter.note(f"round {number}, {start.cell}: {reason}")
+                yield starts, stations
             except BaseException:
-                self._remains(planned.number, stations)
+                self._remains(number, stations)
                 raise
 
     def _remains(self, number: int, stations: dict[str, Station]) -> None:
@@ -90,28 +101,38 @@ class Session:
         """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts."""
         queue = deque(piece for piece in planned.slices if self.plan.host(piece.cell) in stations)
         position = len(planned.slices)
+        too_much = {piece.cell: piece.rate_per_s for piece in queue}
         while queue:
             piece = queue.popleft()
-            record = self._slice(piece, stations[self.plan.host(piece.cell)])
+            record = self.slice(piece, stations[self.plan.host(piece.cell)])
             if record.reasons and piece.attempt <= self.plan.repeats:
                 position += 1
                 repeat = planning.again(piece, position)
                 # A warm-up only warms what comes after it.
                 (queue.appendleft if piece.warmup else queue.append)(repeat)
+            if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
+                too_much.pop(piece.cell, None)
             self.reporter.slice_done(record)
+        for name, rate in too_much.items():
+            self.reporter.note(
+                f"round {planned.number}, {name}: {rate} calls/s is more than it serves: every slice had failures. "
+                'Offer fewer, or let the lab find what can be served: rate_per_s = "auto" (docs/capacity.md)'
+            )
 
-    def _slice(self, piece: SlicePlan, station: Station) -> SliceRecord:
+    def slice(self, piece: SlicePlan, station: Station, *, keep_log: bool = True) -> SliceRecord:
         """Edge, load, edge; then the logs, the verdict, and the seal of this one slice."""
         cpus = self.layout.cpus[Role.KAMAILIO]
+        parts = load.of_slice(self.plan, piece)
+        files = {name: kept for part in parts for name, kept in load.files(piece, part).items()}
         database, scenario = self.databases[station.cell.database], self.plan.scenario_of(piece.cell)
         way = WAYS[self.plan.cell(piece.cell).observe]
         station.log_latency(wanted=way.logged)
         before = station.sample_before(database, cpus)
-        fired = station.fire(self.plan, piece)
+        fired = station.fire(load.command(self.plan, piece, part) for part in parts)
         after = station.sample_after(database, cpus)
         with self.run.part("slices", piece.id) as folder:
             received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in (before, after)]
-            size = station.fetch(folder, (received[1] - received[0]) * way.logged, load.files(piece))
+            size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
             if way.colour:
                 _in_our_form(folder)
             with (folder / load.LOG_NAME).open("rb") as log:
@@ -121,8 +142,16 @@ class Session:
                 engine=station.cell.engine,
                 before=before,
                 after=after,
-                sipp=load.outcome(
-                    folder / load.STATISTICS_NAME, load.call_limit(self.plan, piece), fired.code, fired.last_words
+                sipp=load.together(
+                    [
+                        load.outcome(
+                            folder / load.name_of(load.STATISTICS_NAME, part),
+                            load.call_limit(self.plan, part),
+                            answer.code,
+                            answer.last_words,
+                        )
+                        for part, answer in zip(parts, fired, strict=True)
+                    ]
                 ),
                 tally=tally,
                 kamailio_cpus=len(cpus),
@@ -131,8 +160,10 @@ class Session:
             )
             record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
             store.dump(record, folder / "slice.json")
+            if not keep_log:
+                (folder / load.LOG_NAME).unlink()
         station.log_offset += size  # only now: what a broken slice has logged is still to be had
-        self.holder.remove([*(f"{override.VOLUME}/{name}" for name in load.files(piece)), load.MESSAGES])
+        self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
         return record
 
     def _bound(self, cell: str, calls: int) -> int | None:

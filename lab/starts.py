@@ -84,15 +84,17 @@ class Starts:
         """What the slices stand on, and one call of theirs: an engine that cannot do it is told before it is timed."""
         scenario = self.plan.scenario_of(station.cell.name)
         subscribers, rate = station.cell.subscribers, station.cell.rate_per_s
+        processes = self.plan.sipp_processes
         if scenario.setup:
             setup = self.plan.scenario(scenario.setup)
             at_once = sum(bool(self.plan.scenario_of(cell.name).setup) for cell in self.plan.hosts)
-            said = station.rehearse(setup, subscribers, max(rate, SETUP_RATE_PER_S) // at_once or 1)
+            together = max(rate, SETUP_RATE_PER_S) // at_once or 1
+            said = station.rehearse(setup, load.parts(subscribers, together, subscribers, processes))
             if said:
                 return (f"set-up by {setup.name}: {said}",)
         if self.plan.specimen:
             return ()
-        said = station.rehearse(scenario, 1, rate)
+        said = station.rehearse(scenario, load.parts(1, rate, subscribers))
         return (f"rehearsal of {scenario.name}: {said}",) if said else ()
 
     def _rehearsed(self, cell: str) -> int:

@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from lab.cgroups import Cgroup
 from lab.database import Activity, Database
 from lab.errors import TestbedError
 from lab.execution import Answer, allowed, ask
-from lab.model import Cell, Plan, Role, Sample, Scenario, SlicePlan
+from lab.model import Cell, Role, Sample, Scenario
 from lab.observation import WAYS, Observation
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Station:
     holder: Holder
     log_offset: int = 0
     latency_level: str = ""  # what its latency lines had, while they are switched off
+    rehearsals: int = 0
     cgroups: dict[Role, Cgroup] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +124,11 @@ class Station:
     def allowed_sipp(self) -> str:
         """CPUs that the kernel lets SIPp's container use."""
         return allowed(self.sipp)
+
+    def skip(self) -> None:
+        """What has been logged so far is of no slice."""
+        self.settle()
+        self.log_offset = self.holder.size(override.log_of(self.cell.name))
 
     def inspect(self) -> bytes:
         """Docker's description of the container, as evidence."""
@@ -160,15 +167,19 @@ class Station:
         outside = sampling.outside(self.cgroups, cpus)
         return _sample(begun, self._inside(), outside, database.activity())
 
-    def fire(self, plan: Plan, piece: SlicePlan) -> Answer:
-        """Send one slice's traffic and wait for its end."""
-        return ask(self.sipp, load.command(plan, piece))
+    def fire(self, commands: Iterable[list[str]]) -> list[Answer]:
+        """Send traffic, by a SIPp process each, and wait for its end."""
+        asked = list(commands)
+        with ThreadPoolExecutor(len(asked)) as pool:
+            return list(pool.map(lambda command: ask(self.sipp, command), asked))
 
-    def rehearse(self, scenario: Scenario, calls: int, rate_per_s: int) -> str:
+    def rehearse(self, scenario: Scenario, parts: Iterable[load.Part]) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
         before = self._log_size()
-        sent = ask(self.sipp, load.once(scenario, self.cell.subscribers, calls, rate_per_s))
-        if sent.code == 0:
+        self.rehearsals += 1
+        answers = self.fire(load.once(scenario, self.cell.subscribers, part, self.rehearsals) for part in parts)
+        sent = next((answer for answer in answers if answer.code), None)
+        if not sent:
             return ""
         log = self.log(before)
         errors = [line.strip() for line in log.decode(errors="replace").splitlines() if latency.is_error(line)]

@@ -1,5 +1,6 @@
 """The results folder: atomic writes, started -> sealed, a sha256 manifest, and `latest`."""
 
+import copy
 import hashlib
 import json
 import os
@@ -107,6 +108,13 @@ class Run:
             ) from error
         return run
 
+    def below(self, name: str) -> "Run":
+        """The same run for what has evidence of its own kind: it lies in a folder of that name."""
+        within = copy.copy(self)
+        within.evidence = self.evidence / name
+        within.evidence.mkdir(exist_ok=True)
+        return within
+
     @contextmanager
     def part(self, kind: str, name: str) -> Iterator[Path]:
         """A folder of evidence (a slice, a start) that appears whole, under its name, or not at all."""
@@ -142,6 +150,11 @@ class Run:
             "error": error,
         }
         write_atomically(self.folder / "status.json", (json.dumps(content, indent=1) + "\n").encode())
+
+
+def ended(folder: Path) -> str:
+    """How a run says that it has ended: complete, failed, interrupted; or that it has not."""
+    return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["ended"] or "not ended")
 
 
 def find(results: Path, run: str) -> Path:

@@ -4,6 +4,7 @@ The only Docker orchestration of the lab. Everything carries the label lab.run=<
 on every way out.
 """
 
+import copy
 import os
 import secrets
 import tempfile
@@ -100,6 +101,12 @@ class Testbed:
             except LabError as error:
                 raise TestbedError(str(error), detail=self._last_lines(service), remedy=error.remedy) from error
             yield connection
+
+    def only(self, plan: Plan) -> "Testbed":
+        """The same testbed for a plan that has some of its cells: no others are started."""
+        some = copy.copy(self)
+        some.plan = plan
+        return some
 
     def load_schema(self, server: str, release: str, schema: bytes) -> None:
         """Make a release's template database from its own SQL files (a tar archive of its folder mysql/)."""

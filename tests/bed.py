@@ -5,7 +5,9 @@ real. Everything else is answered as the real thing answers: recorded, or built 
 """
 
 import io
+import math
 import os
+import re
 import subprocess
 import threading
 from abc import ABC, abstractmethod
@@ -55,6 +57,7 @@ class World:
     silent: set[str] = field(default_factory=set)  # slices after which Kamailio answers no RPC
     mute: set[str] = field(default_factory=set)  # slices that SIPp does not even begin
     interrupted: set[str] = field(default_factory=set)  # slices during which somebody presses Ctrl-C
+    serves: dict[str, float] = field(default_factory=dict)  # cell -> the rate above which requests are sent again
     unwritten: dict[str, int] = field(default_factory=dict)  # cell -> bindings that its Kamailio does not write back
     exit_codes: dict[str, int] = field(default_factory=dict)  # cell -> how its Kamailio ends
 
@@ -178,6 +181,7 @@ class Kamailio(Double):
         self.state = {"Pid": pid, "Running": True, "ExitCode": 0}
         self.attrs = {"Image": "sha256:" + "5" * 64, "State": self.state}
         self.statistics = Counter[str]()
+        self.bound = set[int]()
         self.answers = True
         self.latency_level = "2"
         self.obeys = cell.name not in world.stubborn
@@ -227,8 +231,8 @@ class Kamailio(Double):
         with self.log.open("ab") as log:
             log.write(lines)
 
-    def played(self, scenario: Scenario, prefix: str, calls: int) -> None:
-        """So many calls came in, and all went well."""
+    def played(self, scenario: Scenario, prefix: str, calls: int, users: range) -> None:
+        """So many calls of these users in turn came in, and all went well."""
         self.statistics[sampling.RECEIVED] += len(scenario.legs) * calls
         self.statistics.update({name: times * calls for name, times in scenario.counters.items()})
         ids = [f"{prefix}{number}" for number in range(1, calls + 1)]
@@ -240,8 +244,8 @@ class Kamailio(Double):
         if self.latency_level == "2":
             self.say(b"".join(lines))
         name = name_of(self.cell.name)
-        bound = min(calls, testing.SUBSCRIBERS) * scenario.bindings
-        self.world.databases[name] = max(self.world.databases[name], bound)
+        self.bound |= set(users[:calls]) if scenario.bindings else set()
+        self.world.databases[name] = len(self.bound)
 
     def _counters(self) -> str:
         self.statistics[sampling.CONTACTS] = self.world.databases[name_of(self.cell.name)]
@@ -298,11 +302,15 @@ class Sipp(Idle):
         """Send what the command line says."""
         if command[0] == "sed":
             return 0, (b"0\n", b"")
-        assert command[0] == "sipp"
-        told = dict(pairwise(command))
+        begin = command.index("sipp")
+        told = dict(pairwise(command[begin:]))
+        users = range(self.kamailio.cell.subscribers)
+        if begin:  # what stands before it gives it some of them
+            first, count = int(command[begin - 3]) - 2, int(command[begin - 2])
+            users = users[first : first + count]
         if told["-sf"] == "/scenarios/probe.xml":
             return self._probe(Path(told["-log_file"]))
-        return self._load(told) if "-stf" in told else self._once(told)
+        return self._load(told, users) if "-stf" in told else self._once(told, users)
 
     def _played(self, told: dict[str, str]) -> Scenario:
         """The scenario of a file: the cell's own, or another one of the plan."""
@@ -310,7 +318,7 @@ class Sipp(Idle):
         file = told["-sf"].removeprefix("/scenarios/")
         return next(one for one in (own, *self.plan.scenarios) if one.file == file)
 
-    def _once(self, told: dict[str, str]) -> Output:
+    def _once(self, told: dict[str, str], users: range) -> Output:
         cell, calls = self.kamailio.cell.name, int(told["-m"])
         scenario = self._played(told)
         self.world.history.append(f"once {cell} {scenario.file} {calls}")
@@ -319,7 +327,7 @@ class Sipp(Idle):
             if cell in self.world.crashing:
                 self.kamailio.state.update(Running=False, ExitCode=139)
             return 1, (b"", b"1 call failed")
-        self.kamailio.played(scenario, told["-cid_str"].removesuffix("%u"), calls)
+        self.kamailio.played(scenario, told["-cid_str"].removesuffix("%u"), calls, users)
         return 0, (b"", b"")
 
     def _probe(self, log: Path) -> Output:
@@ -331,24 +339,26 @@ class Sipp(Idle):
         log.write_text(f"engine {cell.engine}\n")
         return 0, (b"", b"")
 
-    def _load(self, told: dict[str, str]) -> Output:
+    def _load(self, told: dict[str, str], users: range) -> Output:
         statistics, calls = Path(told["-stf"]), int(told["-m"])
-        piece = statistics.name.removesuffix(f".{load.STATISTICS_NAME}")
+        piece = re.sub(r"\.sipp(-\d)?\.csv", "", statistics.name)
         self.world.history.append(f"load {piece}")
         if piece in self.world.interrupted:
             raise KeyboardInterrupt
         if piece in self.world.mute:
             return 255, (b"", b"Unable to load scenario")
         lost = self.world.lost.get(piece, 0)
-        self.kamailio.played(self._played(told), told["-cid_str"].removesuffix("%u"), calls - lost)
+        self.kamailio.played(self._played(told), told["-cid_str"].removesuffix("%u"), calls - lost, users)
         self.kamailio.answers = piece not in self.world.silent
-        statistics.write_text(_statistics(calls, lost, float(told["-r"])))
+        rate = float(told["-r"])
+        again = rate > self.world.serves.get(self.kamailio.cell.name, math.inf)
+        statistics.write_text(_statistics(calls, lost, rate, again=again))
         if lost:
             Path(told["-error_file"]).write_text(f"{lost} aborted\n")
         return 1 if lost else 0, (b"", b"")
 
 
-def _statistics(calls: int, lost: int, rate: float) -> str:
+def _statistics(calls: int, lost: int, rate: float, *, again: bool) -> str:
     """SIPp's file with one row, the last."""
     head = (DATA / "sipp.csv").read_text().splitlines()[0].rstrip(";").split(";")
     row = dict.fromkeys(head, "0") | {
@@ -357,6 +367,7 @@ def _statistics(calls: int, lost: int, rate: float) -> str:
         "TotalCallCreated": str(calls),
         "SuccessfulCall(C)": str(calls - lost),
         "FailedCall(C)": str(lost),
+        "Retransmissions(C)": str(int(again)),
         "CallRate(C)": str(rate),
     }
     return f"{';'.join(head)};\n{';'.join(row.values())};\n"

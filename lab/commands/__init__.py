@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lab.commands import machine, runs, testbed
+from lab.commands import capacity, machine, runs, testbed
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": machine.doctor,
@@ -14,6 +14,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": testbed.up,
     "down": testbed.down,
     "run": runs.run,
+    "capacity": capacity.capacity,
     "frames": runs.frames,
     "report": runs.report,
     "published": runs.published,

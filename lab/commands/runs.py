@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lab.commands.capacity import show as show_capacity
 from lab.errors import Exit
 from lab.model import Plan
 from lab.output import say
@@ -36,6 +37,10 @@ def _measure(options: argparse.Namespace) -> Path:
     specification = assembly.specify(
         asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
     )
+    if options.new_rate:
+        if not specification.plan.rate_share:
+            raise asked.fault("rate_per_s", "is no rate to be searched", '--new-rate is for rate_per_s = "auto"')
+        specification = replace(specification, new_rate=True)
     with RunProgress(console, specification.plan) as progress:
         return runner.run(
             specification,
@@ -55,9 +60,11 @@ def frames(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """The table again."""
-    from lab import store, summary
+    from lab import capacity, store, summary
 
     folder = store.find(options.results, options.run)
+    if capacity.is_one(folder):
+        return show_capacity(folder, as_json=options.json)
     return _show(folder, summary.read(folder), as_json=options.json)
 
 
@@ -100,8 +107,10 @@ def observer(options: argparse.Namespace) -> int:
 
 def _analyse(folder: Path, *, as_json: bool) -> int:
     """Right of the wall: evidence -> frames -> summary -> table."""
-    from lab import frames, summary
+    from lab import capacity, frames, summary
 
+    if capacity.is_one(folder):
+        return show_capacity(folder, as_json=as_json)
     frames.write(folder)
     return _show(folder, summary.write(folder), as_json=as_json)
 

@@ -91,7 +91,7 @@ def test_the_routing_of_the_source_tree_has_no_folder_here(tmp_path: Path) -> No
     found = specify(tmp_path, 'routing = ["upstream", "parity"]\n')
     assert list(found.routings) == ["parity"]
     assert {cell.routing for cell in found.plan.cells} == {"upstream", "parity"}
-    assert "ours: parity, published, upstream" in refused(tmp_path, 'routing = "partiy"\n')
+    assert "ours: parity, published, trivial, upstream" in refused(tmp_path, 'routing = "partiy"\n')
 
 
 def test_a_wait_is_planted_by_the_routings_name(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from lab.disturbances import Disturbance
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError, UnavailableError
 from lab.host import Check
 from lab.model import SliceRecord
+from lab.search import RFC7502, Parameters, Search, Step
 from lab.session import Judges, Reporter
 from lab.versions import ROOT
 from tests.unit import laptop
@@ -533,6 +534,58 @@ def test_a_run_that_is_not_valid_says_so_by_its_code(lab_command: Lab, tmp_path:
     ended = lab_command("report", "latest", "--results", tmp_path, *form)
     assert ended.code == Exit.INVALID
     assert "SIPp: 3 of 4 calls succeeded" in ended.out
+
+
+@pytest.fixture
+def searched(results: Path) -> Path:
+    """A run of `lab capacity` with one search, which ended well."""
+    run = store.Run.create(results, "capacity")
+    store.dump(testing.plan(engines=("native",), rounds=1), run.evidence / "plan.json")
+    (run.evidence / "searches").mkdir()
+    step = Step("r01-s001-native", 800, 1200, 800.0, 1.5, 1200, 600_000, 300_000, 900_000)
+    steps = (step, replace(step, rate_per_s=900, failures=("retransmissions: 3",)))
+    found = Search("native", "registration", 1, Parameters(), 0, 1, steps, rate_per_s=800, confirmed=True, ended=True)
+    store.dump(found, run.evidence / "searches" / "r01-native-registration.json")
+    run.seal("complete")
+    return run.folder
+
+
+@pytest.mark.parametrize("command", ["report", "frames"])
+def test_a_run_of_capacity_is_shown_as_what_it_is(lab_command: Lab, searched: Path, command: str) -> None:
+    """By the commands that show any run; and for programs."""
+    where = (searched.name, "--results", searched.parent)
+    ended = lab_command(command, *where)
+    assert ended.code == Exit.OK
+    assert "Registration Rate = 800 per s (rounds: 800)" in ended.out
+    assert lab_command(command, *where, "--json").out == (searched / "capacity.json").read_text()
+
+
+@pytest.mark.parametrize(("option", "asked"), [((), Parameters()), (("--rfc7502",), RFC7502)])
+def test_capacity_searches_and_shows(
+    lab_command: Lab, searched: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...], asked: Parameters
+) -> None:
+    """As the experiment says, or as the RFC does; with its table at the end."""
+
+    def search(specification: runner.Specification, *_: object, reporter: Reporter, **__: object) -> Path:
+        assert specification.search == asked
+        reporter.stage("round 1, native: registration at 800/s: ok")
+        return searched
+
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(runner, "capacity", search)
+    file = ROOT / "experiments" / "quick.toml"
+    ended = lab_command("capacity", file, *option)
+    assert ended.code == Exit.OK
+    assert ended.out.startswith(searched.name)
+    assert "registration at 800/s: ok" in ended.err
+
+
+def test_a_new_rate_is_for_a_rate_that_is_searched(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for it with a fixed rate has the wrong file."""
+    monkeypatch.setattr(host, "engine", lambda: None)
+    ended = lab_command("run", ROOT / "experiments" / "quick.toml", "--new-rate")
+    assert ended.code == Exit.USAGE
+    assert "rate_per_s: is no rate to be searched" in ended.err
 
 
 def test_frames_are_made_again_from_evidence_alone(lab_command: Lab, results: Path) -> None:

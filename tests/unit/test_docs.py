@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import arguments, cli, errors, experiment, matrix, versions
-from lab.experiment import CpuLists, Keys, LimitKeys, SpecimenKeys
+from lab.experiment import CpuLists, Keys, LimitKeys, SearchKeys, SpecimenKeys
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -97,6 +97,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
         ("## Keys", Keys),
         ("### [limits]", LimitKeys),
         ("### [cpus]", CpuLists),
+        ("### [search]", SearchKeys),
         ("### [specimen]", SpecimenKeys),
     ],
 )

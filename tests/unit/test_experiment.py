@@ -11,6 +11,7 @@ from lab import versions
 from lab.errors import BadInputError, Exit
 from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, SpecimenKeys, read
 from lab.model import Limits, Specimen
+from lab.search import Parameters
 
 ROOT = Path(__file__).parents[2]
 SOUND = """\
@@ -55,6 +56,7 @@ def test_what_is_left_out_has_a_default(file: Path) -> None:
     assert (keys.routing, keys.scenario, keys.children, keys.cpus) == ("parity", "register", "auto", "auto")
     assert (keys.warmup_slices, keys.repeats, keys.subscribers, keys.seed) == (1, 4, 10, 1)
     assert read(file).limits == Limits()
+    assert read(file).search == Parameters()
 
 
 @pytest.mark.parametrize("ours", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda path: path.stem)
@@ -115,10 +117,14 @@ def test_a_key_that_is_like_no_other_gets_the_list(file: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("rate_per_s", "-400", "greater than 0"),
-        ("rate_per_s", "0", "greater than 0"),
-        ("rate_per_s", '"fast"', "a valid integer"),
-        ("rate_per_s", "400.5", "a valid integer"),
+        ("rate_per_s", "-400", "'auto' or greater than 0"),
+        ("rate_per_s", "0", "'auto' or greater than 0"),
+        ("rate_per_s", '"fast"', "'auto' or a valid integer"),
+        ("rate_per_s", "400.5", "'auto' or a valid integer"),
+        ("rate_per_s", '["auto", 400]', "a valid integer"),
+        ("rate_share", "0.0", "greater than 0"),
+        ("rate_share", "35", "less than 1"),
+        ("sipp_processes", "10", "less than or equal to 9"),
         ("rounds", "true", "a valid integer"),
         ("slice_seconds", "0.0", "greater than 0"),
         ("slice_seconds", "601", "less than or equal to 600"),
@@ -132,9 +138,11 @@ def test_a_key_that_is_like_no_other_gets_the_list(file: Path) -> None:
 )
 def test_a_value_of_the_wrong_kind_is_named(file: Path, key: str, value: str, wanted: str) -> None:
     """With its line, what was expected, and what stands there."""
-    lines = [f"{key} = {value}" if line.startswith(key) else line for line in SOUND.splitlines()]
-    number = next(n for n, line in enumerate(lines, start=1) if line.startswith(key))
-    assert str(fault(file, "\n".join(lines))).startswith(f"{file}:{number}: {key}: {wanted} expected, not ")
+    lines = [line for line in SOUND.splitlines() if not line.startswith(key)]
+    lines.append(f"{key} = {value}")
+    said = str(fault(file, "\n".join(lines)))
+    assert said.startswith(f"{file}:{len(lines)}: {key}")
+    assert f": {wanted} expected, not " in said
 
 
 @pytest.mark.parametrize(

@@ -457,3 +457,59 @@ def test_once_more_is_the_same_slice_at_a_later_place(tmp_path: Path) -> None:
     assert replace(second, position=first.position, attempt=1) == first
     assert [piece.id.partition(piece.cell)[2] for piece in (first, second, third)] == ["", "-again1", "-again2"]
     assert first.id < second.id < third.id
+
+
+# --- a rate that is found later -------------------------------------------------------------------------------------
+
+AUTO = ("rate_per_s = 401", 'rate_per_s = "auto"')
+
+
+def test_an_open_rate_is_settled_later(tmp_path: Path) -> None:
+    """The same cells and order, in slices of the same length; the hash is of the rate that was found."""
+    drawn = make(tmp_path, AUTO, more="rate_share = 0.4\n")
+    settled = plan.at_rate(drawn, 612)
+    assert drawn.rate_share == 0.4
+    assert {cell.rate_per_s for cell in settled.cells} == {612}
+    assert {(piece.rate_per_s, piece.calls) for one in settled.rounds for piece in one.slices} == {(612, 918)}
+    assert [order(one) for one in settled.rounds] == [order(one) for one in drawn.rounds]
+    assert len({drawn.hash, settled.hash, plan.at_rate(drawn, 613).hash}) == 3
+    assert plan.at_rate(drawn, 612) == settled
+
+
+def test_a_rate_that_is_given_has_no_share(tmp_path: Path) -> None:
+    """There is nothing to search then."""
+    assert make(tmp_path).rate_share is None
+
+
+def test_a_rate_that_logs_too_much_is_refused_when_it_is_known(tmp_path: Path) -> None:
+    """A round's log must fit into its volume, whoever chose the rate."""
+    drawn = make(tmp_path, AUTO, ("slice_seconds = 1.5", "slice_seconds = 100.0"))
+    with pytest.raises(BadInputError, match=r"at the 9000 calls/s that were found, a round may log some") as caught:
+        plan.at_rate(drawn, 9000)
+    assert "shorter slices" in caught.value.remedy
+
+
+def test_a_specimen_has_the_rate_of_what_it_repeats(tmp_path: Path) -> None:
+    """Or it would not repeat it."""
+    with pytest.raises(BadInputError, match="rate_per_s: a specimen has the rate"):
+        make(tmp_path, AUTO, more="[specimen]\n")
+
+
+def test_each_sipp_has_subscribers_of_its_own(tmp_path: Path) -> None:
+    """A contact has its port."""
+    assert make(tmp_path, more="sipp_processes = 9\n").sipp_processes == 9
+    with pytest.raises(BadInputError, match="sipp_processes: 4 processes cannot share 3 subscribers"):
+        make(tmp_path, ("subscribers = 20", "subscribers = 3"), more="sipp_processes = 4\n")
+
+
+def test_a_cell_by_itself_has_what_it_needs(tmp_path: Path) -> None:
+    """Its scenario, and the one that sets it up; no slices, and a hash of its own."""
+    refresh = Scenario("refresh", testing.SCENARIO.legs, setup="register")
+    both = {"refresh": refresh, **SCENARIOS}
+    drawn = make(tmp_path, more='scenario = ["register", "refresh"]\n', scenarios=both)
+    alone = plan.only(drawn, drawn.cell("lua-refresh"))
+    assert [cell.name for cell in alone.cells] == ["lua-refresh"]
+    assert {one.name for one in alone.scenarios} == {"refresh", "register"}
+    assert [one.name for one in plan.only(drawn, drawn.cell("lua-register")).scenarios] == ["register"]
+    assert alone.rounds == ()
+    assert alone.hash != drawn.hash

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab import awake, claims, frames, host, override, runner, store, summary, testing, validity
+from lab import awake, capacity, claims, frames, host, override, runner, store, summary, testing, validity
 from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
@@ -21,6 +21,7 @@ from lab.images import FOLDER, Built
 from lab.model import Plan, Role
 from lab.planted import Routing
 from lab.runner import Specification
+from lab.search import Parameters, Search
 from lab.session import Judges
 from tests.bed import LAYOUT, Bed, World, use
 
@@ -330,6 +331,47 @@ def figures(folder: Path) -> summary.Summary:
     """The summary of a run."""
     frames.write(folder)
     return summary.write(folder)
+
+
+# --- rates that are searched ----------------------------------------------------------------------------------------
+
+QUICK = Parameters(start_per_s=50, growth=1, resolution=0.5, tries=1, confirmations=1, step_seconds=0.2)
+
+
+def test_an_open_rate_is_found_before_the_first_round(run: Run, world: World) -> None:
+    """The plan in the evidence is the one that was carried out; the search disturbs no figure."""
+    world.serves = dict.fromkeys(("native", "lua", "native-aa"), 300)
+    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), search=QUICK)
+    folder = run(open_)
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
+    found = store.load(Search, folder / "evidence" / "rate" / "search.json")
+    assert found.rate_per_s == 283
+    assert {cell.rate_per_s for cell in plan.cells} == {141}
+    assert figures(folder).valid
+    searched = len(world.loads())
+    run(open_)
+    assert len(world.loads()) == searched + sum(len(planned.slices) for planned in plan.rounds)
+    run(replace(open_, new_rate=True))
+    assert len(world.loads()) == searched * 2 + sum(len(planned.slices) for planned in plan.rounds)
+
+
+def test_capacity_is_a_run_like_any_other(world: World, tmp_path: Path) -> None:
+    """CPUs are claimed and pinned, evidence is sealed, all is taken down; there are searches in place of rounds."""
+    world.serves = {"native": 300, "lua": 150}
+    folder = runner.capacity(
+        replace(SPECIFICATION, search=QUICK),
+        cast("docker.DockerClient", None),
+        tmp_path / "results",
+        judges=Judges(validity.judge, validity.judge_start),
+        reporter=Quiet(),
+    )
+    assert folder == latest(tmp_path)
+    assert ended(folder) == "complete"
+    assert [event for event, _ in groupby(world.history)][-2:] == ["down", "pinned [0]"]
+    found = capacity.write(folder)
+    assert found.valid
+    rates = {name: [rate.rate_per_s for rate in cell.rates] for name, cell in found.cells.items()}
+    assert rates == {"native": [pytest.approx(283)], "lua": [pytest.approx(141)]}
 
 
 # --- how it ends ----------------------------------------------------------------------------------------------------

@@ -145,6 +145,15 @@ def test_an_invalid_slice_is_run_again_up_to_the_cap(
     assert attempts == list(range(1, cap + 2))
 
 
+def test_a_rate_that_is_too_much_is_told(measure: Measure, world: World, heard: Listener) -> None:
+    """Once a round and cell, with what helps: reasons of single slices do not say it."""
+    world.serves["lua"] = 50
+    measure()
+    (note,) = heard.notes
+    assert note.startswith("round 1, lua: 100 calls/s is more than it serves")
+    assert 'rate_per_s = "auto"' in note
+
+
 def test_several_invalid_slices_take_turns(measure: Measure, heard: Listener) -> None:
     """In the order in which they were found."""
     measure(judges=condemn("r01-s004-native", "r01-s006-native-aa"))

@@ -27,18 +27,20 @@ LEFT = {
     "load",
     "matrix",
     "override",
+    "rates",
     "runner",
     "session",
     "starts",
     "station",
+    "steps",
     "testbed",
 }
-RIGHT = {"figures", "frames", "observer", "published", "report", "resolution", "summary"}
+RIGHT = {"capacity", "figures", "frames", "observer", "published", "report", "resolution", "summary"}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
     *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "kernelfiles"),
     *("latency", "layouts", "model", "observation", "plan", "planted", "preprocess", "process", "proof", "sampling"),
-    *("scenario", "stats", "store", "testing", "topology", "tuning", "validity", "versions"),
+    *("scenario", "search", "stats", "store", "testing", "topology", "tuning", "validity", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 
