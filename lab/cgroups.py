@@ -1,9 +1,12 @@
-"""CPU time and throttling of a container, from the host's side: cgroups of version 1 and 2."""
+"""CPU time and throttling of a container, from the host's side: cgroups of version 1 and 2; CPU time of all tasks."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SCHEDSTAT = Path("/proc/schedstat")
+_PLACES = ("cpuacct", "cpu,cpuacct", "cpu")  # version 1 may mount the two controllers together or apart
 
 
 class Cgroup:
@@ -39,8 +42,8 @@ def _files(pid: int) -> tuple[Path | None, Path | None, str | None]:
     for line in Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii").splitlines():
         _, controllers, path = line.split(":", 2)
         groups.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
-    if "cpuacct" in groups:  # cgroup v1, which may mount the two controllers together or apart
-        places = [_CGROUPS / name for name in ("cpuacct", "cpu,cpuacct", "cpu")]
+    if "cpuacct" in groups:  # cgroup v1
+        places = [_CGROUPS / name for name in _PLACES]
         account = [p / groups["cpuacct"] / "cpuacct.usage" for p in places]
         stat = [p / groups.get("cpu", "") / "cpu.stat" for p in places]
         return _first(account), _first(stat), None
@@ -56,3 +59,17 @@ def _first(candidates: list[Path]) -> Path | None:
 def _value(text: str | None, key: str) -> int | None:
     found = re.search(rf"^{key} (\d+)$", text or "", re.MULTILINE)
     return int(found[1]) if found else None
+
+
+def ran_usec(cpus: Iterable[int]) -> int | None:
+    """CPU time of all tasks on some CPUs so far, as the kernel charges it: to the nanosecond, not by its ticks.
+
+    From /proc/schedstat (rq_cpu_time), or from cgroup v1's account of the root; None where neither is shown.
+    """
+    nsec: dict[int, int] = {}
+    if text := _content(_SCHEDSTAT):
+        nsec = {int(cpu): int(ran) for cpu, ran in re.findall(r"^cpu(\d+) (?:\d+ ){6}(\d+) ", text, re.MULTILINE)}
+    elif text := _content(_first([_CGROUPS / place / "cpuacct.usage_percpu" for place in _PLACES])):
+        nsec = dict(enumerate(map(int, text.split())))
+    wanted = [nsec.get(cpu) for cpu in cpus]
+    return None if None in wanted else sum(filter(None, wanted)) // 1000

@@ -4,6 +4,7 @@ Pure, and for both sides: the judge and the frames must not differ in what they 
 """
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from lab.model import Role, Sample, SliceRecord, Worker
 
@@ -78,25 +79,24 @@ def processes_changed(record: SliceRecord) -> bool:
 
 
 def foreign_cpu_share(record: SliceRecord) -> float | None:
-    """Share of the time of Kamailio's CPUs that strangers took: other programs, the kernel's own work.
+    """Share of the time of Kamailio's CPUs that strangers took: other programs, the kernel's own threads.
 
-    It is what remains of that time without idling, steal, Kamailio's, and that of other roles on the very same CPUs.
-    Idle time rather than the busy columns of /proc/stat: NO_HZ kernels measure the former, and sample the latter at
-    their ticks. Held against the kernel's account of all that ran (cpuacct.usage_percpu) in 20 intervals of 2 s beside
-    a run (2-core virtual machine, Linux 6.18), idle time was 0.35 % beside it in the median and 2.6 % at most, the busy
-    columns 2.5 % and 14 %. Interrupts that come while Kamailio runs, its own loopback traffic above all, are in
-    Kamailio's time; those that wake an idle CPU are in here.
+    It is what all tasks ran there, by the kernel's own account, without Kamailio's time and that of other roles on the
+    very same CPUs. Interrupts are in the time of whom they interrupt; those of an idle CPU are nobody's. /proc/stat
+    would not do: its columns are sampled at ticks, and were 2.5 % beside that account in the median of 20 intervals of
+    2 s, 14 % at most; idle time was 0.35 % and 2.6 % beside it (2-core virtual machine, Linux 6.18).
     """
     if record.beside_kamailio is None:
         return None
-    used = {_CPU_TIME[role]: 1 for role in (Role.KAMAILIO, *record.beside_kamailio)}
-    available = left = duration_usec(record) * record.kamailio_cpus
-    for name, usec in (used | {"idle_ticks": USEC_PER_TICK, "steal_ticks": USEC_PER_TICK}).items():
-        before, after = getattr(record.before, name), getattr(record.after, name)
-        if before is None or after is None:
-            return None
-        left -= (after - before) * usec
-    return left / available if available > 0 else None
+    used = [_used(record, _CPU_TIME[role]) for role in (Role.KAMAILIO, *record.beside_kamailio)]
+    ran, available = _used(record, "ran_usec"), duration_usec(record) * record.kamailio_cpus
+    if ran is None or None in used or available <= 0:
+        return None
+    return (ran - sum(filter(None, used))) / available
+
+
+def _used(record: SliceRecord, name: str) -> int | None:
+    return elapsed(attrgetter(name))(record)
 
 
 def driver_cpu_share(record: SliceRecord) -> float | None:

@@ -232,7 +232,7 @@ class Sample:
     sipp_cpu_usec: int | None = None  # of SIPp's container
     mysql_cpu_usec: int | None = None  # of the database server's container
     driver_cpu_usec: int | None = None  # of this very process
-    idle_ticks: int | None = None  # summed over Kamailio's CPUs, 1/100 s
+    ran_usec: int | None = None  # CPU time of all tasks on Kamailio's CPUs
     edge_usec: int | None = None  # that it took to ask for all this
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cgroups import Cgroup
+from lab.cgroups import Cgroup, ran_usec
 from lab.errors import TestbedError
 from lab.model import Role, Worker
 
@@ -135,14 +135,13 @@ class Outside:
     sipp_cpu_usec: int | None
     mysql_cpu_usec: int | None
     driver_cpu_usec: int
-    idle_ticks: int | None
+    ran_usec: int | None
     steal_ticks: int | None
 
 
 def outside(cgroups: Mapping[Role, Cgroup], cpus: tuple[int, ...]) -> Outside:
     """Read in a few tenths of a millisecond, so both edges of a slice are sharp; `cpus` are Kamailio's."""
     kamailio = cgroups[Role.KAMAILIO]
-    idle, steal = cpu_ticks(cpus)
     return Outside(
         monotonic_nsec=time.monotonic_ns(),
         wall_nsec=time.time_ns(),
@@ -151,18 +150,16 @@ def outside(cgroups: Mapping[Role, Cgroup], cpus: tuple[int, ...]) -> Outside:
         sipp_cpu_usec=cgroups[Role.SIPP].cpu_usec(),
         mysql_cpu_usec=cgroups[Role.MYSQL].cpu_usec(),
         driver_cpu_usec=time.process_time_ns() // 1000,
-        idle_ticks=idle,
-        steal_ticks=steal,
+        ran_usec=ran_usec(cpus),
+        steal_ticks=steal_ticks(cpus),
     )
 
 
-def cpu_ticks(cpus: tuple[int, ...]) -> tuple[int | None, int | None]:
-    """Time that these CPUs were idle so far, and that the hypervisor took from them, in 1/100 s."""
-    idle: list[int] = []
-    steal: list[int] = []
+def steal_ticks(cpus: tuple[int, ...]) -> int | None:
+    """Time that the hypervisor took from these CPUs so far, in 1/100 s."""
+    ticks: list[int] = []
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
-        name, *ticks = line.split()
-        if re.fullmatch(r"cpu\d+", name) and int(name[3:]) in cpus:
-            idle.append(int(ticks[3]) + int(ticks[4]))  # waiting for a disk is idle, too
-            steal.append(int(ticks[7]))
-    return (sum(idle), sum(steal)) if len(idle) == len(cpus) else (None, None)
+        parts = line.split()
+        if parts and re.fullmatch(r"cpu\d+", parts[0]) and int(parts[0][3:]) in cpus:
+            ticks.append(int(parts[8]))
+    return sum(ticks) if len(ticks) == len(cpus) else None

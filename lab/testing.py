@@ -153,7 +153,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         sipp_cpu_usec=0,
         mysql_cpu_usec=0,
         driver_cpu_usec=0,
-        idle_ticks=0,
+        ran_usec=0,
         edge_usec=80_000,
     )
     cpu_usec = usec * 6 // 5
@@ -177,7 +177,7 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         sipp_cpu_usec=cpu_usec // 2,
         mysql_cpu_usec=cpu_usec // 3,
         driver_cpu_usec=1000,
-        idle_ticks=-((cpu_usec - nsec // 1000) // 10_000),  # rounded up: nobody else was there
+        ran_usec=cpu_usec,  # nobody else was there
     )
     sipp = SippOutcome(
         exit_code=0,

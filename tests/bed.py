@@ -84,7 +84,7 @@ def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
             sipp_cpu_usec=now // 4000,
             mysql_cpu_usec=now // 8000,
             driver_cpu_usec=now // 1_000_000,
-            idle_ticks=now // 20_000_000,
+            ran_usec=now // 2000,
             steal_ticks=0,
         )
 

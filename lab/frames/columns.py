@@ -217,7 +217,7 @@ SLICES = Table(
             "foreign_cpu_share",
             FLOAT,
             "share",
-            "of the time of Kamailio's CPUs, that others than the lab took; in 10 ms steps, so about 0 may be below",
+            "of the time of Kamailio's CPUs, that others than the lab took, by the kernel's account of what ran there",
             foreign_cpu_share,
             null=True,
         ),

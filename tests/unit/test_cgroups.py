@@ -32,6 +32,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel(tmp_path)
     monkeypatch.setattr(cgroups, "Path", kernel.path)
     monkeypatch.setattr(cgroups, "_CGROUPS", kernel.path("/sys/fs/cgroup"))
+    monkeypatch.setattr(cgroups, "_SCHEDSTAT", kernel.path("/proc/schedstat"))
     return kernel
 
 
@@ -76,3 +77,28 @@ def test_a_container_that_has_ended_is_not_measured_any_more(kernel: Kernel) -> 
     cgroup = Cgroup(4711)
     kernel.path("/sys/fs/cgroup/docker/abc/cpu.stat").unlink()
     assert (cgroup.cpu_usec(), cgroup.throttled()) == (None, None)
+
+
+SCHEDSTAT = """\
+version 15
+timestamp 4295
+cpu0 0 0 0 0 0 0 1000000 5 6
+domain0 3 0 0 0
+cpu1 0 0 0 0 0 0 20000000 5 6
+cpu10 0 0 0 0 0 0 300000000 5 6
+"""
+
+
+@pytest.mark.parametrize(("cpus", "usec"), [((0,), 1000), ((1, 10), 320_000), ((1, 2), None)])
+def test_what_all_tasks_ran_is_that_of_the_asked_cpus(kernel: Kernel, cpus: tuple[int, ...], usec: int | None) -> None:
+    """By the scheduler's statistics; not measured where one of them is not shown."""
+    kernel.has("/proc/schedstat", SCHEDSTAT)
+    assert cgroups.ran_usec(cpus) == usec
+
+
+def test_where_the_scheduler_shows_nothing_the_root_cgroup_does(kernel: Kernel) -> None:
+    """Of version 1, whose account is by CPU; version 2 has none, and then nothing is measured."""
+    assert cgroups.ran_usec((0,)) is None
+    kernel.has("/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage_percpu", "1000000 20000000 300000000\n")
+    assert cgroups.ran_usec((0, 2)) == 301_000
+    assert cgroups.ran_usec((3,)) is None
