@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, then figures, then the table."""
-    return _analyse(_measure(options), as_json=options.json)
+    return _analyse(_measure(options, new_rate=options.new_rate), as_json=options.json)
 
 
-def _measure(options: argparse.Namespace) -> Path:
+def _measure(options: argparse.Namespace, *, new_rate: bool = False) -> Path:
     """Run the experiment of a file; its sealed folder."""
     from lab import assembly, experiment, host, runner, validity
     from lab.progress import RunProgress
@@ -37,7 +37,7 @@ def _measure(options: argparse.Namespace) -> Path:
     specification = assembly.specify(
         asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
     )
-    if options.new_rate:
+    if new_rate:
         if not specification.plan.rate_share:
             raise asked.fault("rate_per_s", "is no rate to be searched", '--new-rate is for rate_per_s = "auto"')
         specification = replace(specification, new_rate=True)
