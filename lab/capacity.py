@@ -15,6 +15,7 @@ FILE = "capacity.json"
 # Where SIPp is as busy as this, or this near to what it offers a responder that does nothing, it may be the limit.
 SIPP_CPU_SHARE = 0.8
 CEILING_SHARE = 0.75
+PATIENCE_SECONDS = 120  # a search that took longer is noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,10 @@ class Point:
     bindings: int | None  # at the search's begin
     sipp_cpu_share: float | None  # of one CPU and process, at that rate
     kamailio_cpu_usec_per_call: float | None  # at that rate
+    mysql_cpu_share: float | None  # of one CPU, at that rate
     worker_share: float | None  # of the time, that a worker was routing at that rate, waits for the database included
     limit: str  # what was wrong with the lowest rate that failed
+    seconds: float  # that it took, its start and the registering before included
     problem: str = ""
 
 
@@ -141,8 +144,10 @@ def _rate(kind: str, searches: Sequence[Search], children: int) -> Rate:
 
 def _point(found: Search, children: int) -> Point:
     rate = found.rate_per_s
-    went = [step for step in found.steps if step.rate_per_s == rate and not step.failures]
-    failed = [step for step in found.steps if step.failures and step.rate_per_s > (rate or 0)]
+    offered = found.offered_per_s or found.rate_per_s  # older evidence has one of them
+    went = [step for step in found.steps if step.rate_per_s == offered and not step.failures]
+    timed = [step for step in went if step.seconds]
+    failed = [step for step in found.steps if step.failures and step.rate_per_s > (offered or 0)]
     share = _mean([used for step in went if (used := _sipp_share(step, found.sipp_processes)) is not None])
     near = bool(rate and found.ceiling_per_s and rate >= CEILING_SHARE * found.ceiling_per_s)
     return Point(
@@ -157,8 +162,14 @@ def _point(found: Search, children: int) -> Point:
         kamailio_cpu_usec_per_call=_mean(
             [step.kamailio_cpu_usec / step.calls for step in went if step.kamailio_cpu_usec is not None]
         ),
-        worker_share=_mean([step.routing_usec / 1e6 / step.seconds / children for step in went if step.seconds]),
+        mysql_cpu_share=_mean(
+            [step.mysql_cpu_usec / 1e6 / step.seconds for step in timed if step.mysql_cpu_usec is not None]
+        ),
+        worker_share=_mean(
+            [step.routing_usec / 1e6 / step.seconds / children for step in timed if step.routing_usec is not None]
+        ),
         limit=min(failed, key=lambda step: step.rate_per_s).failures[0] if failed else "",
+        seconds=found.seconds,
         problem=found.problem or ("" if found.ended else "the search was broken off"),
     )
 
@@ -182,9 +193,12 @@ def _notes(cells: dict[str, CellRates], plan: Plan) -> Iterator[str]:
             yield f"{name}: not searched"
         for rate in cell.rates:
             for point in rate.points:
+                which = f"{name}, {rate.kind}, round {point.round}"
                 if point.problem:
-                    yield f"{name}, {rate.kind}, round {point.round}: {point.problem}"
+                    yield f"{which}: {point.problem}"
                 elif not point.confirmed:
-                    yield f"{name}, {rate.kind}, round {point.round}: not confirmed within {point.steps} steps"
+                    yield f"{which}: not confirmed within {point.steps} steps"
+                if point.seconds > PATIENCE_SECONDS:
+                    yield f"{which}: took {point.seconds:.0f} s, more than {PATIENCE_SECONDS}"
         if cell.rates and cell.rates[0].kind.startswith("re-"):
             yield f"{name}: {cell.subscribers} subscribers are too few for calls that are all of distinct ones"

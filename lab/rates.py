@@ -50,7 +50,8 @@ def settle(session: Session, parameters: Parameters, conditions: Conditions, *, 
     if not found.rate_per_s:
         remedy = "is the machine busy? does the scenario fit the routing? or offer a rate of your own: rate_per_s"
         raise RateError(f"there is no rate that {cell.name} serves without a failure: {found.problem}", remedy=remedy)
-    store.dump(found, kept)
+    if found.confirmed:
+        store.dump(found, kept)
     settled = planning.at_rate(session.plan, max(1, int(found.rate_per_s * (session.plan.rate_share or 1))))
     session.reporter.note(
         f"rate: {planning.baseline(settled).rate_per_s}/s, {settled.rate_share:.0%} of the {found.rate_per_s}/s that "
@@ -68,19 +69,24 @@ class Ceilings:
 
     def of(self, plan: Plan) -> int | None:
         """How many calls a second of this plan's one cell SIPp can offer; None where nobody has looked."""
-        path = self._path(plan)
-        return store.load(Search, path).rate_per_s if path.is_file() and not _is_trivial(plan) else None
+        return None if _is_trivial(plan) else self._kept(plan)
 
     def keep(self, plan: Plan, found: Sequence[Search]) -> None:
-        """Remember what a search against that routing has found."""
-        if _is_trivial(plan) and found[0].rate_per_s:
-            store.dump(found[0], self._path(plan))
+        """Remember the highest that a search against that routing has found and confirmed: chance only lowers it."""
+        first = found[0]
+        if _is_trivial(plan) and first.confirmed and (first.rate_per_s or 0) > (self._kept(plan) or 0):
+            store.dump(first, self._path(plan))
+
+    def _kept(self, plan: Plan) -> int | None:
+        path = self._path(plan)
+        return store.load(Search, path).rate_per_s if path.is_file() else None
 
     def _path(self, plan: Plan) -> Path:
         (cell,) = plan.cells
         whole = {
             "traffic": plan.scenario(cell.scenario).file,
             "sipp_processes": plan.sipp_processes,
+            "keep_awake": plan.keep_awake,
             "sipp": self.conditions.sipp,
             "machine": dict(self.conditions.machine),
             "cpus": dict(self.conditions.cpus),
@@ -102,6 +108,7 @@ def _key_of_rate(plan: Plan, parameters: Parameters, conditions: Conditions) -> 
             "scenarios": [asdict(one) for one in plan.scenarios],
             "inputs": plan.inputs,
             "limits": asdict(plan.limits),
+            "keep_awake": plan.keep_awake,
             "sipp_processes": plan.sipp_processes,
             "parameters": asdict(parameters),
             "conditions": asdict(conditions),

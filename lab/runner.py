@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import docker
@@ -26,7 +26,7 @@ from lab.cores import Layout
 from lab.database import DOMAIN, template_of
 from lab.errors import UnavailableError
 from lab.images import Built, Listen
-from lab.model import Plan, Role
+from lab.model import Plan, Role, StartRecord
 from lab.planted import Routing
 from lab.search import Parameters
 from lab.session import Judges, Reporter, Session
@@ -88,6 +88,7 @@ def run(
         if session.plan.rate_share:
             session.plan = rates.settle(session, specification.search, conditions, again=specification.new_rate)
             store.dump(session.plan, session.run.evidence / "plan.json")
+            host.require_disk(results, planning.log_bytes(session.plan))
         for number in session.plan.rounds:
             session.round(number)
     return session.run.folder
@@ -98,12 +99,12 @@ def capacity(
     client: docker.DockerClient,
     results: Path,
     *,
-    judges: Judges,
+    judge_start: Callable[[StartRecord], tuple[str, ...]],
     reporter: Reporter,
 ) -> Path:
     """Search the highest rate of every cell instead, once a round, and return the sealed folder; as in `run`."""
     host.require_disk(results, 0)
-    judges = replace(judges, slice=search.failures)
+    judges = Judges(search.failures, judge_start)
     with _session(specification, client, results, judges, reporter) as (session, conditions):
         steps.capacity(session, specification.search, rates.Ceilings(results, conditions))
     return session.run.folder

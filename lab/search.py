@@ -6,7 +6,7 @@ lowered a little each time that it does not. RFC 7502, section 4.10, halves its 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lab.model import Limits, Scenario, SliceRecord
@@ -70,8 +70,9 @@ class Step:
     new_bindings: int | None
     sipp_cpu_usec: int | None  # of all SIPp processes
     kamailio_cpu_usec: int | None
-    routing_usec: int  # of all workers, by their latency lines
+    routing_usec: int | None  # of all workers, by their latency lines
     failures: tuple[str, ...] = ()  # empty: it went
+    mysql_cpu_usec: int | None = None  # of the database server
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,13 @@ class Search:
     bindings: int | None  # that there were at its begin
     sipp_processes: int = 1
     steps: tuple[Step, ...] = ()
-    rate_per_s: int | None = None  # the highest without a failure; None: there is none (yet)
+    rate_per_s: int | None = None  # the highest without a failure, as it was achieved; None: there is none (yet)
+    offered_per_s: int | None = None  # for that
     confirmed: bool = False
     ended: bool = False
     problem: str = ""  # why there is none
     ceiling_per_s: int | None = None  # what SIPp can offer here, where that is known
+    seconds: float = 0.0  # since the search before or, of a first one, since the start that precedes it
 
 
 def failures(record: SliceRecord, limits: Limits, _: Scenario) -> tuple[str, ...]:
@@ -127,6 +130,24 @@ def found(parameters: Parameters, state: State) -> tuple[int | None, bool]:
     """The rate, and whether it was confirmed: without that it is the highest that went, and no more."""
     confirmed = state.confirming and state.confirmed >= parameters.confirmations
     return state.low or None, confirmed
+
+
+def achieved(parameters: Parameters, steps: Sequence[Step], offered_per_s: int) -> int:
+    """What a rate that was found is worth: the lowest that its confirming steps have achieved, rounded down.
+
+    Never more than was offered: a step may be off by as much as `rate_tolerance`.
+    """
+    went = [step.achieved_per_s for step in steps if step.rate_per_s == offered_per_s and not step.failures]
+    return max(1, min(offered_per_s, *map(math.floor, went[-parameters.confirmations :])))
+
+
+def problem(steps: Sequence[Step]) -> str:
+    """Why steps have found no rate."""
+    last, went = steps[-1], sum(not step.failures for step in steps)
+    if not went:
+        return f"not even {last.rate_per_s}/s went: {last.failures[0]}"
+    said = f"{last.rate_per_s}/s: {last.failures[0]}"
+    return f"{went} of {len(steps)} steps went, but no rate was confirmed; the last, {said}"
 
 
 def find(parameters: Parameters, fails: Callable[[int], bool]) -> tuple[int | None, bool]:

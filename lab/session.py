@@ -113,10 +113,11 @@ class Session:
             if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
                 too_much.pop(piece.cell, None)
             self.reporter.slice_done(record)
+        remedy = '. Offer fewer, or let the lab find what can be served: rate_per_s = "auto" (docs/capacity.md)'
         for name, rate in too_much.items():
             self.reporter.note(
-                f"round {planned.number}, {name}: {rate} calls/s is more than it serves: every slice had failures. "
-                'Offer fewer, or let the lab find what can be served: rate_per_s = "auto" (docs/capacity.md)'
+                f"round {planned.number}, {name}: {rate} calls/s is more than it serves: every slice had failures"
+                f"{'' if self.plan.specimen else remedy}"  # which has the rate of what it repeats
             )
 
     def slice(self, piece: SlicePlan, station: Station, *, keep_log: bool = True) -> SliceRecord:
@@ -163,6 +164,8 @@ class Session:
             if not keep_log:
                 (folder / load.LOG_NAME).unlink()
         station.log_offset += size  # only now: what a broken slice has logged is still to be had
+        if not keep_log:
+            station.drop_log()
         self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
         return record
 

@@ -130,6 +130,13 @@ class Station:
         self.settle()
         self.log_offset = self.holder.size(override.log_of(self.cell.name))
 
+    def drop_log(self) -> None:
+        """Cut what has been fetched, in a long run: the volume is in memory. Only its owner may, where it appends."""
+        if self.way.sink == "file":
+            log = override.log_of(self.cell.name)
+            ask(self.kamailio, ["truncate", "-s", "0", log])
+            self.log_offset = self.holder.size(log)  # 0, or all where it could not be cut
+
     def inspect(self) -> bytes:
         """Docker's description of the container, as evidence."""
         return json.dumps(self.kamailio.attrs, indent=1).encode()

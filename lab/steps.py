@@ -5,6 +5,8 @@ So noise of the machine is no failure here. It belongs to latency; of capacity i
 
 import itertools
 import re
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -48,12 +50,19 @@ class Bench:
     _registered: int = 0  # test0 to test<n - 1> have been sent
     _among: int = 0  # refreshes are of test0 to test<n - 1>; 0: of everybody
     _turn: int = 0  # whose comes next
-    _found: Search | None = None  # the latest
-    _gaps: list[tuple[int, int]] = field(default_factory=list)  # of those that have: first, how many; some calls failed
+    _due: str = ""  # the kind that is searched, or comes next; nothing: all is done
+    _going: Search | None = None  # the search of that kind, once it has begun
+    _since: float = 0.0  # when the search before had ended, by the monotonic clock
+    _gaps: list[tuple[int, int]] = field(default_factory=list)  # of those: first, how many, where not all calls went
 
     def __enter__(self) -> Self:
         """With a first start."""
-        self._fresh()
+        self._due, self._since = self.kinds[0], time.monotonic()
+        try:
+            self._fresh()
+        except BaseException:  # what is up already would stay so
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(
@@ -62,45 +71,64 @@ class Bench:
         """Nothing is left running; the evidence of a start that broke off is kept."""
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is searched on this cell, in that order.
+
+        A scenario that registers has two rates: with subscribers that have no binding yet, and with the same ones
+        again. With too few subscribers for two steps of the former there is only the latter, with all of them.
+        """
+        (cell,) = self.session.plan.cells
+        scenario, parameters = self.session.plan.scenario_of(cell.name), self.parameters
+        if not scenario.bindings or scenario.setup:
+            return (scenario.whole,)
+        enough = cell.subscribers >= 2 * parameters.calls(parameters.start_per_s)
+        return (scenario.whole, self.again) if enough else (self.again,)
+
     def search(self, kind: str, *, distinct: bool = False) -> Search:
         """The highest rate without a failure. With `distinct` each call is of a subscriber that has no binding."""
-        parameters, found = self.parameters, self._begun(kind, self._up.contacts())
-        self.keep(found)
+        self._due = kind
+        parameters, found = self.parameters, self.keep(self._begun(kind, self._up.contacts()))
         state = search.begin(parameters)
         while state.rate_per_s is not None:
             step = self._step(state.rate_per_s, distinct=distinct)
             state = search.after(parameters, state, failed=bool(step.failures))
             said = step.failures[0] if step.failures else "ok"
             self.session.reporter.stage(f"round {self.round}, {found.cell}: {kind} at {step.rate_per_s}/s: {said}")
-            found = replace(found, steps=(*found.steps, step))
-            self.keep(found)
-        rate, confirmed = search.found(parameters, state)
-        problem = "" if rate else f"not even {found.steps[-1].rate_per_s}/s went: {found.steps[-1].failures[0]}"
-        found = replace(found, rate_per_s=rate, confirmed=confirmed, ended=True, problem=problem)
-        self.keep(found)
+            found = self.keep(replace(found, steps=(*found.steps, step)))
+        offered, confirmed = search.found(parameters, state)
+        found = self.keep(
+            replace(
+                found,
+                rate_per_s=offered and search.achieved(parameters, found.steps, offered),
+                offered_per_s=offered,
+                confirmed=confirmed,
+                ended=True,
+                problem="" if offered else search.problem(found.steps),
+            )
+        )
+        self._due, self._going, self._since = "", None, time.monotonic()
         return found
 
     def give_up(self, problem: str) -> None:
-        """The search that was going on, or was to come, has no result."""
-        (cell,) = self.session.plan.cells
-        whole = self.session.plan.scenario_of(cell.name).whole
-        going = self._found
-        if going is None or going.ended:
-            going = self._begun(whole if going is None else f"re-{whole}", None)
-        self.keep(replace(going, ended=True, problem=problem))
+        """The search that was going on, or was to come, has no result; one that has ended keeps its own."""
+        if self._due:
+            self.keep(replace(self._going or self._begun(self._due, None), ended=True, problem=problem))
 
-    def keep(self, found: Search) -> None:
-        """As evidence, however far it is."""
+    def keep(self, found: Search) -> Search:
+        """As evidence, however far it is, with the time that it has taken."""
         name = f"r{found.round:02d}-{found.cell}-{re.sub(r'[^a-z0-9]+', '-', found.kind.lower())}.json"
-        self._found = found
+        self._going = found = replace(found, seconds=round(time.monotonic() - self._since, 1))
         store.dump(found, self.session.run.evidence / FOLDER / name)
+        return found
 
     def register(self, rate_per_s: int, *, everybody: bool) -> None:
         """Give those a binding whom refreshes will be of: everybody, or whom the search had calls of.
 
         Some of those calls may have failed. TestbedError where no share of this rate goes: what went in a search may
-        not while bindings are written to the database, which comes once a minute and takes seconds.
+        not go a moment later (docs/capacity.md).
         """
+        self._due = self.again
         plan = self.session.plan
         (cell,) = plan.cells
         if everybody:
@@ -119,6 +147,12 @@ class Bench:
                 raise TestbedError(f"cell {cell.name}: the subscribers cannot be registered: {said}")
         self._gaps, self._among = [], self._registered
         self._up.skip()
+
+    @property
+    def again(self) -> str:
+        """The kind whose calls are of those that have a binding."""
+        (cell,) = self.session.plan.cells
+        return f"re-{self.session.plan.scenario_of(cell.name).whole}"
 
     def _begun(self, kind: str, bindings: int | None) -> Search:
         plan = self.session.plan
@@ -178,18 +212,21 @@ class Bench:
         record = self.session.slice(piece, self._up, keep_log=False)
         if distinct:
             self._registered += calls
-            self._gaps += [(piece.first, calls)] if record.sipp.failed else []
+            self._gaps += [(piece.first, calls)] if record.sipp.successful < calls else []
         if record.sipp.exit_code:  # calls were given up: what is still under way must not fall into the next step
-            self._up.settle()
-        return _step(record, distinct=distinct)
+            self._up.skip()
+        # Of everybody, as they come, some have a binding and some have not.
+        return _step(record, new=calls if distinct else 0 if self._among else None)
 
 
-def _step(record: SliceRecord, *, distinct: bool) -> Step:
-    counted = [edge.statistics.get(sampling.CONTACTS) for edge in (record.before, record.after)]
-    added = _less(counted[1], counted[0])
-    failures = record.reasons
-    if distinct and not failures and added != record.plan.calls:
-        failures = (f"{record.plan.calls} subscribers of their own made {added} bindings",)
+def _step(record: SliceRecord, *, new: int | None) -> Step:
+    """`new` bindings are to be made by its calls, where that is known."""
+    before, after, failures = record.before, record.after, record.reasons
+    added = _less(after.statistics.get(sampling.CONTACTS), before.statistics.get(sampling.CONTACTS))
+    # Fewer than none: some have expired, in a search of hours.
+    if new is not None and not failures and (added is None or max(added, 0) != new):
+        who = "subscribers of their own" if new else "refreshes"
+        failures = (f"{record.plan.calls} {who} made {added} new bindings",)
     return Step(
         slice=record.plan.id,
         rate_per_s=record.plan.rate_per_s,
@@ -197,10 +234,11 @@ def _step(record: SliceRecord, *, distinct: bool) -> Step:
         achieved_per_s=record.sipp.rate_per_s,
         seconds=record.sipp.elapsed_msec / 1000,
         new_bindings=added,
-        sipp_cpu_usec=_less(record.after.sipp_cpu_usec, record.before.sipp_cpu_usec),
-        kamailio_cpu_usec=_less(record.after.cpu_usec, record.before.cpu_usec),
-        routing_usec=sum(record.tally.usec_sum.values()),
+        sipp_cpu_usec=_less(after.sipp_cpu_usec, before.sipp_cpu_usec),
+        kamailio_cpu_usec=_less(after.cpu_usec, before.cpu_usec),
+        routing_usec=sum(record.tally.usec_sum.values()) if any(record.tally.messages.values()) else None,
         failures=failures,
+        mysql_cpu_usec=_less(after.mysql_cpu_usec, before.mysql_cpu_usec),
     )
 
 
@@ -209,23 +247,15 @@ def _less(later: int | None, earlier: int | None) -> int | None:
 
 
 def point(bench: Bench) -> list[Search]:
-    """All that is searched on one cell in one round.
-
-    A scenario that registers has two rates: with subscribers that have no binding yet, and with the same ones again.
-    With too few subscribers for two steps of the former there is only the latter, with all of them.
-    """
-    (cell,) = bench.session.plan.cells
-    scenario, parameters = bench.session.plan.scenario_of(cell.name), bench.parameters
-    if not scenario.bindings or scenario.setup:
-        return [bench.search(scenario.whole)]
-    if cell.subscribers < 2 * parameters.calls(parameters.start_per_s):
-        bench.register(parameters.start_per_s, everybody=True)
-        return [bench.search(f"re-{scenario.whole}")]
-    first = bench.search(scenario.whole, distinct=True)
-    if not first.rate_per_s:
+    """All that is searched on one cell in one round."""
+    kind, *then = bench.kinds
+    if kind == bench.again:
+        bench.register(bench.parameters.start_per_s, everybody=True)
+    first = bench.search(kind, distinct=bool(then))
+    if not then or not first.rate_per_s:
         return [first]
     bench.register(first.rate_per_s, everybody=False)
-    return [first, bench.search(f"re-{scenario.whole}")]
+    return [first, bench.search(bench.again)]
 
 
 def capacity(session: Session, parameters: Parameters, ceilings: Ceilings) -> None:

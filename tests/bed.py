@@ -194,6 +194,9 @@ class Kamailio(Double):
 
     def answer(self, command: list[str]) -> Output:
         """Say what is asked."""
+        if command[0] == "truncate":
+            os.truncate(command[-1], 0)
+            return 0, (b"", b"")
         assert command[:2] == ["sh", "-c"]
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")

@@ -16,7 +16,6 @@ def capacity(options: argparse.Namespace) -> int:
     from lab import assembly, experiment, host, runner, validity
     from lab.progress import Lines
     from lab.search import RFC7502
-    from lab.session import Judges
 
     asked = experiment.read(options.file)
     client = host.engine()
@@ -29,7 +28,7 @@ def capacity(options: argparse.Namespace) -> int:
         specification,
         client,
         options.results,
-        judges=Judges(validity.judge, validity.judge_start),
+        judge_start=validity.judge_start,
         reporter=Lines(Console(stderr=True, highlight=False)),
     )
     return show(folder, as_json=options.json)

@@ -46,10 +46,15 @@ def _rate(rate: Rate, cell: CellRates) -> Iterator[str]:
         yield f"{name} = none"
         return
     least = "at least " if rate.at_least else ""
-    interval = f", 95 % interval {rate.ci_low:.0f} to {rate.ci_high:.0f}" if rate.ci_low and rate.ci_high else ""
+    interval = ""
+    if rate.ci_low and rate.ci_high:
+        interval = f", 95 % interval {rate.ci_low:.0f} to {rate.ci_high:.0f}"
+    elif sum(point.rate_per_s is not None for point in rate.points) > 1:
+        interval = ", no interval: every round found the same rate"
     rounds = ", ".join(str(point.rate_per_s or "none") for point in rate.points)
     yield f"{name} = {least}{rate.rate_per_s:.0f} per s{interval} (rounds: {rounds})"
     yield f"  Total Sessions Attempted = {sum(point.attempted for point in rate.points)}"
+    yield f"  The search took {', '.join(f'{point.seconds:.0f}' for point in rate.points)} s"
     shares = [point.sipp_cpu_share for point in rate.points if point.sipp_cpu_share is not None]
     if shares:
         ceiling = f"; it offers {rate.ceiling_per_s} per s to a trivial responder" if rate.ceiling_per_s else ""
@@ -63,6 +68,9 @@ def _rate(rate: Rate, cell: CellRates) -> Iterator[str]:
         share = max(map(_kamailio_share, rate.points)) / cell.children
         mean = sum(used) / len(used)
         yield f"  Kamailio at that rate: {mean:.0f} usec of CPU time a call, {share:.0%} of a CPU for each worker"
+    database = [point.mysql_cpu_share for point in rate.points if point.mysql_cpu_share is not None]
+    if database:
+        yield f"  Database at that rate: {max(database):.0%} of a CPU at most"
     limits = dict.fromkeys(point.limit for point in rate.points if point.limit)
     if limits:
         yield f"  what failed above: {'; '.join(limits)}"

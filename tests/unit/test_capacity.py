@@ -11,7 +11,7 @@ from lab.report import capacity as report
 from lab.search import Parameters, Search, Step
 
 RATES = (1700, 1750, 1800)
-STEP = Step("r01-s001-native", 1000, 1500, 999.0, 1.5, 1500, 600_000, 300_000, 900_000)
+STEP = Step("r01-s001-native", 1000, 1500, 999.0, 1.5, 1500, 600_000, 300_000, 900_000, mysql_cpu_usec=450_000)
 LOST = ("retransmissions: 12",)
 
 
@@ -75,6 +75,42 @@ def test_one_round_has_no_interval(tmp_path: Path) -> None:
     assert "95 % interval" not in report.text(found, tmp_path)
 
 
+def test_equal_rounds_have_no_interval(tmp_path: Path) -> None:
+    """It would be of no width; the report says why there is none."""
+    found = capacity.compute(folder(tmp_path, *(search(1700, number) for number in (1, 2, 3))))
+    assert found.valid
+    assert only(found).ci_low is None
+    assert "= 1700 per s, no interval: every round found the same rate (rounds" in report.text(found, tmp_path)
+
+
+def test_figures_beside_a_rate_are_of_the_steps_that_offered_it(tmp_path: Path) -> None:
+    """Though they achieved a little less, which is the rate; what failed above it failed above what was offered."""
+    found = replace(search(1700), rate_per_s=1690, offered_per_s=1700)
+    (point,) = only(capacity.compute(folder(tmp_path, found, rounds=1))).points
+    assert point.rate_per_s == 1690
+    assert point.mysql_cpu_share == pytest.approx(0.3)
+    assert point.worker_share
+    assert point.limit == LOST[0]
+
+
+def test_without_latency_lines_nobody_knows_how_busy_workers_were(tmp_path: Path) -> None:
+    """Which is not the same as idle."""
+    one = search(1700)
+    found = replace(one, steps=tuple(replace(step, routing_usec=None) for step in one.steps))
+    (point,) = only(capacity.compute(folder(tmp_path, found, rounds=1))).points
+    assert point.worker_share is None
+
+
+def test_a_search_that_took_long_is_noted(tmp_path: Path) -> None:
+    """Two minutes are its time; the report has all of them."""
+    seconds = (64.2, 119.9, 143.0)
+    found = capacity.compute(
+        folder(tmp_path, *(replace(one, seconds=took) for one, took in zip(three(), seconds, strict=True)))
+    )
+    assert found.notes == ("native, registration, round 3: took 143 s, more than 120",)
+    assert "The search took 64, 120, 143 s" in report.text(found, tmp_path)
+
+
 def test_the_report_has_the_names_of_rfc_7502(tmp_path: Path) -> None:
     """Registration first, then re-registration; what failed above a rate says what its limit is."""
     again = [replace(one, kind="re-registration") for one in three()]
@@ -84,6 +120,7 @@ def test_the_report_has_the_names_of_rfc_7502(tmp_path: Path) -> None:
     assert [name for name in names if name.endswith("istration Rate")] == ["Registration Rate", "Re-registration Rate"]
     assert "  Registration Rate = 1750 per s, 95 % interval 1630 to 1878 (rounds: 1700, 1750, 1800)" in lines
     assert "    Total Sessions Attempted = 13500" in lines
+    assert "    Database at that rate: 30% of a CPU at most" in lines
     assert "    what failed above: retransmissions: 12" in lines
 
 

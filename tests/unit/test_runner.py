@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab import awake, capacity, claims, frames, host, override, runner, store, summary, testing, validity
+from lab import plan as planning
 from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
@@ -355,6 +356,17 @@ def test_an_open_rate_is_found_before_the_first_round(run: Run, world: World) ->
     assert len(world.loads()) == searched * 2 + sum(len(planned.slices) for planned in plan.rounds)
 
 
+def test_an_open_rate_needs_the_disk_of_what_was_found(run: Run, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is known there is only the rate at which the search begins."""
+    asked: list[int] = []
+    monkeypatch.setattr(host, "require_disk", lambda _, size: asked.append(size))
+    world.serves = dict.fromkeys(("native", "lua", "native-aa"), 300)
+    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), search=QUICK)
+    settled = store.load(Plan, run(open_) / "evidence" / "plan.json")
+    assert asked == [planning.log_bytes(open_.plan), planning.log_bytes(settled)]
+    assert asked[0] != asked[1]
+
+
 def test_capacity_is_a_run_like_any_other(world: World, tmp_path: Path) -> None:
     """CPUs are claimed and pinned, evidence is sealed, all is taken down; there are searches in place of rounds."""
     world.serves = {"native": 300, "lua": 150}
@@ -362,7 +374,7 @@ def test_capacity_is_a_run_like_any_other(world: World, tmp_path: Path) -> None:
         replace(SPECIFICATION, search=QUICK),
         cast("docker.DockerClient", None),
         tmp_path / "results",
-        judges=Judges(validity.judge, validity.judge_start),
+        judge_start=validity.judge_start,
         reporter=Quiet(),
     )
     assert folder == latest(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lab import search
-from lab.search import RFC7502, Parameters
+from lab.search import RFC7502, Parameters, Step
 
 OURS = Parameters()
 
@@ -125,3 +125,19 @@ def test_a_step_lasts_as_long_as_it_should() -> None:
     """Calls by time, and at least so many."""
     assert OURS.calls(1000) == 1500
     assert replace(OURS, step_calls=2000).calls(1000) == 2000
+
+
+@pytest.mark.parametrize(
+    ("achieved", "found"),
+    [((800.0, 800.0), 800), ((799.6, 801.2), 799), ((820.5, 812.0), 800), ((760.4, 800.0), 760), ((0.4, 1.0), 1)],
+)
+def test_a_rate_is_worth_what_its_confirmation_achieved(achieved: tuple[float, float], found: int) -> None:
+    """Steps of a second may be off by some percent; what was found before, or failed, does not count."""
+    step = Step("r01-s001-native", 800, 800, 0.0, 1.0, 800, None, None, None)
+    steps = (
+        replace(step, achieved_per_s=700.0),
+        replace(step, achieved_per_s=600.0, failures=("retransmissions: 1",)),
+        *(replace(step, achieved_per_s=one) for one in achieved),
+        replace(step, achieved_per_s=600.0, rate_per_s=840, failures=("retransmissions: 1",)),
+    )
+    assert search.achieved(OURS, steps, 800) == found

@@ -154,6 +154,14 @@ def test_a_rate_that_is_too_much_is_told(measure: Measure, world: World, heard: 
     assert 'rate_per_s = "auto"' in note
 
 
+def test_a_specimen_gets_no_advice_about_its_rate(measure: Measure, world: World, heard: Listener) -> None:
+    """It has the rate of what it repeats."""
+    world.serves["lua"] = 50
+    measure(replace(PLAN, specimen=Specimen(), repeats=0))
+    (note,) = heard.notes
+    assert note == "round 1, lua: 100 calls/s is more than it serves: every slice had failures"
+
+
 def test_several_invalid_slices_take_turns(measure: Measure, heard: Listener) -> None:
     """In the order in which they were found."""
     measure(judges=condemn("r01-s004-native", "r01-s006-native-aa"))

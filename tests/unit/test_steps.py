@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import capacity, search, steps, store, testing, validity
-from lab.errors import RateError
+from lab.errors import RateError, TestbedError
 from lab.model import Plan, Scenario, SliceRecord
 from lab.rates import Ceilings, Conditions, settle
 from lab.search import Parameters, Search
@@ -148,10 +148,47 @@ def test_a_step_keeps_its_counts_and_no_log(measured: tuple[World, store.Run]) -
     assert {path.name for path in (run.evidence / "slices" / first.slice).iterdir()} == {"slice.json", "sipp.csv"}
 
 
-def test_one_cell_that_dies_does_not_stop_the_others(world: World, run: store.Run, heard: Listener) -> None:
-    """It has no rate and says why; the run is not valid."""
+@pytest.mark.parametrize(("observe", "kept"), [("log", False), ("pipe", True)])
+def test_a_log_is_cut_after_each_step(
+    world: World, run: store.Run, heard: Listener, observe: str, *, kept: bool
+) -> None:
+    """Its volume is in memory, and a search has no bound; tee would go on where it was, so that one stays."""
+    cells = tuple(replace(cell, observe=observe) for cell in plan().cells)
+    measure(world, run, heard, replace(plan(), cells=cells), replace(QUICK, steps=3))
+    assert bool((world.volume / "native.log").stat().st_size) == kept
+    assert {len(one.steps) for one in searches(run).values()} == {3}
+    for path in run.evidence.glob("slices/*/slice.json"):
+        record = store.load(SliceRecord, path)
+        assert record.tally.messages["authenticated"] == record.plan.calls
+
+
+def test_a_refresh_makes_no_binding(world: World, run: store.Run) -> None:
+    """Where it does, the one before was lost."""
+
+    class Forgetful(Listener):
+        def stage(self, text: str) -> None:
+            if "re-registration at" in text:
+                world.databases["kamailio_native"] -= 5
+
+    measure(world, run, Forgetful(), plan(), replace(QUICK, steps=2))
+    first, second = searches(run)["native", "re-registration", 1].steps
+    assert first.failures == ()
+    assert second.failures == (f"{second.calls} refreshes made 5 new bindings",)
+
+
+def test_one_cell_that_dies_does_not_stop_the_others(world: World, run: store.Run) -> None:
+    """It has no rate and says why; the run is not valid. It is removed at once, and what it had is kept."""
+    up: list[int] = []
+
+    class Witness(Listener):
+        def note(self, text: str) -> None:
+            super().note(text)
+            up.append(world.history.count("fresh start") - world.history.count("removed"))
+
     world.says["lua"] = "native"
-    measure(world, run, heard, plan("native", "lua"))
+    measure(world, run, Witness(), plan("native", "lua"))
+    assert (set(up[:-1]), up[-1]) == ({1}, 0)  # what its start has shown; what follows from that
+    assert [path.name[4:] for path in (run.evidence / "remains").iterdir()] == ["lua"]
     found = capacity.write(run.folder)
     assert not found.valid
     (rate,) = found.cells["lua"].rates
@@ -161,6 +198,29 @@ def test_one_cell_that_dies_does_not_stop_the_others(world: World, run: store.Ru
         "registration": True,
         "re-registration": True,
     }
+
+
+def test_what_has_no_result_is_what_was_due(world: World, run: store.Run, heard: Listener) -> None:
+    """Of a cell with one subscriber there is no other rate than that of refreshes."""
+    world.says["native"] = "lua"
+    measure(world, run, heard, replace(plan(), cells=tuple(replace(c, subscribers=1) for c in plan().cells)))
+    (only,) = searches(run).values()
+    assert (only.kind, only.rate_per_s, only.ended) == ("re-registration", None, True)
+    assert "engine proof" in only.problem
+
+
+def test_a_search_that_has_ended_keeps_its_result(
+    world: World, run: store.Run, heard: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens afterwards."""
+
+    def fail(*_: object) -> None:
+        raise TestbedError("it cannot be removed")
+
+    monkeypatch.setattr(Ceilings, "keep", fail)
+    measure(world, run, heard, plan())
+    assert heard.notes == ["round 1, native: it cannot be removed"]
+    assert [(one.confirmed, one.problem) for one in searches(run).values()] == [(True, "")] * 2
 
 
 def test_what_was_measured_before_an_interrupt_is_kept(world: World, run: store.Run, heard: Listener) -> None:
@@ -185,6 +245,35 @@ def test_a_rate_that_nothing_serves_is_told(world: World, run: store.Run, heard:
     assert "not even 1/s went: retransmissions: 1" in found.cells["native"].rates[0].points[0].problem
 
 
+def test_rates_that_went_once_and_never_again_are_told(world: World, run: store.Run) -> None:
+    """It is not as if nothing had gone: nothing was confirmed."""
+
+    class Tiring(Listener):
+        def stage(self, text: str) -> None:
+            if text.endswith(": ok"):
+                world.serves["native"] = 0
+
+    measure(world, run, Tiring(), plan(), replace(QUICK, steps=8))
+    (only,) = searches(run).values()
+    assert only.rate_per_s is None
+    assert only.problem.startswith("1 of 8 steps went, but no rate was confirmed; the last, ")
+
+
+@pytest.mark.parametrize(("rate", "confirmed", "kept"), [(800, True, 900), (1000, False, 900), (1000, True, 1000)])
+def test_a_ceiling_is_the_highest_that_was_confirmed(tmp_path: Path, rate: int, kept: int, *, confirmed: bool) -> None:
+    """Chance lowers what a search finds, and does not raise what it confirms."""
+    served = plan()
+    (cell, _) = served.cells
+    served = replace(served, cells=(cell,))
+    trivial = replace(served, cells=(replace(cell, routing="trivial"),))
+    found = Search("native", "trivial", 1, QUICK, 0, rate_per_s=900, confirmed=True, ended=True)
+    ceilings = Ceilings(tmp_path, CONDITIONS)
+    ceilings.keep(trivial, [found])
+    ceilings.keep(trivial, [replace(found, rate_per_s=rate, confirmed=confirmed)])
+    assert ceilings.of(served) == kept
+    assert ceilings.of(replace(served, keep_awake=True)) is None
+
+
 def test_a_trivial_responders_rate_is_the_ceiling_of_later_runs(world: World, tmp_path: Path, heard: Listener) -> None:
     """With the same traffic, SIPp, machine and CPUs."""
     trivial = Scenario("trivial", testing.SCENARIO.legs, traffic="register.xml", bindings=False, whole="trivial")
@@ -204,13 +293,15 @@ def test_a_trivial_responders_rate_is_the_ceiling_of_later_runs(world: World, tm
 # --- rate_per_s = "auto" --------------------------------------------------------------------------------------------
 
 
-def found_rate(world: World, run: store.Run, heard: Listener, of: Plan, *, again: bool = False) -> Plan:
+def found_rate(
+    world: World, run: store.Run, heard: Listener, of: Plan, parameters: Parameters = QUICK, *, again: bool = False
+) -> Plan:
     """The plan at the rate that is found for it."""
     bed = Bed(world, of)
     with bed.up() as (databases, holder):
         judges = Judges(validity.judge, validity.judge_start)
         session = Session(of, LAYOUT, run, bed, databases, holder, judges, heard)
-        return settle(session, QUICK, CONDITIONS, again=again)
+        return settle(session, parameters, CONDITIONS, again=again)
 
 
 def test_a_share_of_the_baselines_rate_is_offered(world: World, run: store.Run, heard: Listener) -> None:
@@ -250,6 +341,7 @@ def test_a_rate_is_searched_once_for_the_same_conditions(world: World, tmp_path:
     assert events(replace(open_, rate_share=0.5, experiment="another")) == 0
     assert events(open_, again=True) > 0
     assert events(replace(open_, inputs={"routing parity": "changed"})) > 0
+    assert events(replace(open_, keep_awake=True)) > 0
     assert events(replace(open_, cells=tuple(replace(cell, children=5) for cell in open_.cells))) > 0
 
 
@@ -259,5 +351,13 @@ def test_a_baseline_that_serves_nothing_ends_the_run(world: World, run: store.Ru
     with pytest.raises(RateError, match="no rate that native serves without a failure: not even 1/s went") as caught:
         found_rate(world, run, heard, plan(rate_share=0.35))
     assert "rate_per_s" in caught.value.remedy
+    assert (run.evidence / "rate" / "search.json").is_file()
+    assert not (run.folder.parent / ".rates").exists()
+
+
+def test_a_rate_that_was_not_confirmed_is_not_kept(world: World, run: store.Run, heard: Listener) -> None:
+    """It is good enough for this run, which says so."""
+    found_rate(world, run, heard, plan(rate_share=0.35), replace(QUICK, steps=2))
+    assert heard.notes[-1].endswith("(not confirmed)")
     assert (run.evidence / "rate" / "search.json").is_file()
     assert not (run.folder.parent / ".rates").exists()
