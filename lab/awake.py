@@ -28,13 +28,14 @@ while os.getppid() == {parent}:
 """
 
 
-def require(proc: Path = Path("/proc")) -> None:
+def require(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
     """Raise SetupError where the loops would have a scheduling group of their own, beside that of the containers."""
     if value(proc / "sys/kernel/sched_autogroup_enabled") == "1":
         problem = "keep_awake: the kernel makes a scheduling group of each session, so the loops would get a full share"
         raise SetupError(problem, remedy="sysctl -w kernel.sched_autogroup_enabled=0, until it is set to 1 again")
     group = _cpu_group(value(proc / "self/cgroup"))
-    if group != "/":
+    # A container of version 2 calls its own cgroup "/"; only the true root has no type.
+    if group != "/" or (cgroups / "cgroup.type").exists():
         problem = f"keep_awake: this process is in the CPU cgroup {group}, where the loops would get a full share"
         raise SetupError(problem, remedy="start the lab from the root cgroup")
 

@@ -10,7 +10,7 @@ from lab.model import Role, Sample, SliceRecord, Worker
 
 NSEC_PER_USEC = 1000
 USEC_PER_TICK = 10_000
-GENERATOR_BUSY = 0.8  # of one CPU, since SIPp is one thread
+GENERATOR_BUSY = 0.8  # of one CPU for each of its processes
 _CPU_TIME = {
     Role.KAMAILIO: "cpu_usec",
     Role.SIPP: "sipp_cpu_usec",
@@ -101,13 +101,17 @@ def _used(record: SliceRecord, name: str) -> int | None:
 
 def driver_cpu_share(record: SliceRecord) -> float | None:
     """What measuring took of one CPU."""
-    return _share(elapsed(lambda sample: sample.driver_cpu_usec)(record), duration_usec(record))
+    return _share(_used(record, "driver_cpu_usec"), duration_usec(record))
 
 
 def generator_limited(record: SliceRecord) -> bool | None:
-    """SIPp was busy, and had a larger share of its one CPU than the workers of theirs: it may have set the pace."""
+    """SIPp was busy, and had a larger share of its CPUs than the workers of theirs: it may have set the pace.
+
+    A process of SIPp is one thread, so it has one CPU; its time is that from its start to its end, which is less than
+    what lies between the edges.
+    """
     nsec = workers(lambda worker: worker.on_cpu_nsec)(record)
-    sipp = _share(elapsed(lambda sample: sample.sipp_cpu_usec)(record), duration_usec(record))
+    sipp = _share(_used(record, "sipp_cpu_usec"), record.sipp.elapsed_msec * 1000 * record.sipp.processes)
     ours = _share(nsec, duration_usec(record) * record.kamailio_cpus * NSEC_PER_USEC)
     return None if sipp is None or ours is None else sipp >= GENERATOR_BUSY and sipp > ours
 

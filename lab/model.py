@@ -71,7 +71,7 @@ class Limits:
     rate_tolerance: float = 0.01  # relative, achieved against offered
     clock_drift_usec: int = 1000  # wall against monotonic clock over the slice
     steal_share: float = 0.05  # of the time of Kamailio's CPUs
-    foreign_cpu_share: float = 0.03  # likewise: taken by what is not the lab's
+    foreign_cpu_share: float = 0.05  # likewise: taken by what is not the lab's
     run_delay_share: float = 0.20  # of the time in which workers wanted a CPU: that they waited for it
 
 
@@ -252,6 +252,7 @@ class SippOutcome:
     call_limit: int
     elapsed_msec: int
     rate_per_s: float
+    processes: int = 1  # that shared the calls
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Of these there are figures whether latency lines are written or not: by how a report calls them.
-CPU = {"container": "cpu_usec", "workers": "workers_on_cpu_usec"}
+CPU = {"container": "cpu_usec", "workers": "workers_on_cpu_usec", "sipp": "sipp_cpu_usec"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,19 +106,21 @@ def read(folder: Path) -> Resolution:
         raise BadInputError(problem, remedy=f"lab report {folder.name} says what is wrong with them")
     pair_seconds, round_seconds = _durations(frames, {aa.name, aa.baseline}, len(noise))
     slowdowns = {cell.name: (usec, _logs(costs, cell.name, aa.baseline)) for cell, usec in _planted(plan)}
-    requests = Counter({plan.scenario_of(aa.name).whole: len(plan.scenario_of(aa.name).legs)})
+    scenario = plan.scenario_of(aa.name)
 
     def row(leg: str, estimator: str) -> Row:
         rounds = _by_round(noise[leg, estimator])
         spread = stats.spread(rounds)
         usec = float(costs.loc[aa.baseline][leg, estimator].mean())
+        # A leg's time is of one request, though a call may have several of them; CPU time is of all.
+        requests = 1 if leg != scenario.whole else len(scenario.legs if estimator == CPU else scenario.leg_names)
         return Row(
             leg=leg,
             estimator=estimator,
             usec=usec,
             aa=_compare(rounds),
             slowdowns=tuple(
-                Slowdown(name, wait, 1 + wait * (requests[leg] or 1) / usec, _compare(_by_round(logs[leg, estimator])))
+                Slowdown(name, wait, 1 + wait * requests / usec, _compare(_by_round(logs[leg, estimator])))
                 for name, (wait, logs) in slowdowns.items()
             ),
             spread=spread,

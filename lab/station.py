@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docker.errors import APIError
+
 from lab import latency, load, override, sampling
 from lab.cgroups import Cgroup
 from lab.database import Activity, Database
@@ -156,7 +158,8 @@ class Station:
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
         if self.way.sink == "pipe":  # which Kamailio waits for, and which waits for Kamailio
-            self.kamailio.kill(signal="SIGTERM")
+            with suppress(APIError):  # it has ended by itself
+                self.kamailio.kill(signal="SIGTERM")
             ask(self.kamailio, ["sh", "-c", "kill $(cat /run/kamailio/tee.pid)"])
         self.kamailio.stop(timeout=STOP_SECONDS)
         return int(self.kamailio.wait()["StatusCode"])

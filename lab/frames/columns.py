@@ -240,7 +240,7 @@ SLICES = Table(
             "generator_limited",
             BOOL,
             "",
-            f"SIPp had {GENERATOR_BUSY:.0%} of one CPU or more, and the workers a smaller share of Kamailio's CPUs",
+            f"SIPp had {GENERATOR_BUSY:.0%} of a CPU or more, and the workers a smaller share of Kamailio's CPUs",
             generator_limited,
             null=True,
         ),

@@ -6,7 +6,7 @@ from lab.observer import Observer
 from lab.report.markdown import table
 from lab.stats import Comparison
 
-WHAT = {"container": "CPU time of the container", "workers": "CPU time of the workers"}
+WHAT = {"container": "CPU time of the container", "workers": "CPU time of the workers", "sipp": "CPU time of SIPp"}
 
 
 def markdown(found: Observer) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from lab import cores, store, topology
-from lab.model import Role, StartRecord
+from lab.model import Limits, Role, StartRecord
 from tests.docker.driver import SMALL, Lab, rewrite, scripts
 
 ENGINES = ("lua", "python3")
@@ -158,7 +158,7 @@ def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
     """
     own = cores.lay_out(topology.this(), "auto").cpus[Role.KAMAILIO]
     quick = {"engines": ["native"], "rounds": 1, "slices": 12, "warmup_slices": 0, "repeats": 0, "rate_per_s": 200}
-    limits = {**SMALL["limits"], "foreign_cpu_share": 0.03}
+    limits = {**SMALL["limits"], "foreign_cpu_share": Limits().foreign_cpu_share}
     with ExitStack() as stack:
         thieves: list[subprocess.Popen[str]] = []
         for cpu in own:

@@ -79,7 +79,7 @@ def machine(folder: Path, cgroup: str, autogroup: str = "0") -> Path:
 @pytest.mark.parametrize("cgroup", ["0::/\n", "3:cpu,cpuacct:/\n2:memory:/mine\n0::/mine\n", ""])
 def test_loops_need_the_root_group(tmp_path: Path, cgroup: str) -> None:
     """There they compete with containers as what they are; of version 1 the group of CPU time counts."""
-    awake.require(machine(tmp_path, cgroup))
+    awake.require(machine(tmp_path, cgroup), tmp_path / "cgroups")
 
 
 @pytest.mark.parametrize(
@@ -93,5 +93,12 @@ def test_loops_need_the_root_group(tmp_path: Path, cgroup: str) -> None:
 def test_in_a_group_of_their_own_they_would_disturb(tmp_path: Path, cgroup: str, autogroup: str, said: str) -> None:
     """Such a machine is refused, with what helps."""
     with pytest.raises(SetupError, match=said) as caught:
-        awake.require(machine(tmp_path, cgroup, autogroup))
+        awake.require(machine(tmp_path, cgroup, autogroup), tmp_path / "cgroups")
     assert caught.value.remedy
+
+
+def test_the_root_of_a_container_is_not_the_machines(tmp_path: Path) -> None:
+    """It is called "/", too, but has a type."""
+    (tmp_path / "cgroup.type").write_text("domain\n")
+    with pytest.raises(SetupError, match="CPU cgroup /"):
+        awake.require(machine(tmp_path, "0::/\n"), tmp_path)

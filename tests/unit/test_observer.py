@@ -36,7 +36,9 @@ def spent(record: SliceRecord) -> SliceRecord:
         for usec in CPU[record.plan.cell.replace("lua", "native")]
     )
     clocks = {testing.WORKERS[0]: Worker(workers * 1000 * record.plan.calls, 0), testing.WORKERS[1]: Worker(0, 0)}
-    return replace(record, after=replace(record.after, cpu_usec=container * record.plan.calls, workers=clocks))
+    sipp = (50 + record.plan.round) * record.plan.calls
+    after = replace(record.after, cpu_usec=container * record.plan.calls, workers=clocks, sipp_cpu_usec=sipp)
+    return replace(record, after=after)
 
 
 def measured(folder: Path, plan: Plan = PLAN) -> Path:
@@ -83,8 +85,9 @@ def test_a_ratio_is_of_cpu_time_a_call(found: Observer, cell: str, measure: str,
 def test_times_are_those_of_a_call(found: Observer) -> None:
     """In usec; a cell without lines has no legs."""
     assert found.usec["native-log"]["container"] == pytest.approx(202)
-    assert found.usec["native-no-log"] == {"container": pytest.approx(182), "workers": pytest.approx(82)}
-    assert found.usec["native-pipe"].keys() == {"container", "workers", "challenge", "authenticated", "registration"}
+    assert found.usec["native-no-log"] == pytest.approx({"container": 182, "workers": 82, "sipp": 52})
+    legs = {"challenge", "authenticated", "registration"}
+    assert found.usec["native-pipe"].keys() == {"container", "workers", "sipp", *legs}
 
 
 def test_an_engine_is_set_beside_its_own_log(tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ def test_the_page_has_ratios_and_times(found: Observer) -> None:
         "| native-no-log / native-log | 0.901, 0.900 to 0.902 (0.2 %) |"
     )
     assert lines["native-no-log / native-log"].endswith(" | - | - | - |")
-    assert lines["native-no-log"] == "| native-no-log | 182.0 | 82.0 | - | - | - |"
+    assert lines["native-no-log"] == "| native-no-log | 182.0 | 82.0 | 52.0 | - | - | - |"
     assert "native-log-aa / native-log (A/A)" in lines
     assert "INVALID" not in text
     assert "INVALID" in page.markdown(replace(found, valid=False))
