@@ -157,6 +157,7 @@ class Plan:
     left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
     keep_awake: bool = False  # its CPUs never halt
+    together: bool = False  # all cells of a block are under load at the same time
     sipp_processes: int = 1  # that share a slice's calls
     rate_share: float | None = None  # of the baseline's zero-failure rate: the offered rate was found by a search
 

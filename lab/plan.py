@@ -92,6 +92,7 @@ def make(
         ),
         specimen=experiment.specimen,
         keep_awake=keys.keep_awake,
+        together=_together(experiment, cells),
         sipp_processes=keys.sipp_processes,
         rate_share=keys.rate_share if keys.rate_per_s == AUTO else None,
     )
@@ -248,6 +249,17 @@ def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:
     engines = list(dict.fromkeys(other.engine for other in cells))
     remedy = f"cells: {', '.join(names)}; or an engine that every group of cells has: {', '.join(engines)}"
     raise experiment.fault("baseline", f"{wanted!r} is no cell of this experiment", remedy)
+
+
+def _together(experiment: Experiment, cells: Sequence[Cell]) -> bool:
+    """Whether all cells of a block are under load at the same time, which not all of them can be."""
+    together = experiment.keys.together
+    if together and experiment.specimen:
+        raise experiment.fault("together", "a specimen's cells take turns", "leave it out")
+    if together and (shared := next((cell for cell in cells if cell.shares), None)):
+        problem = f"{shared.name} is served by the Kamailio of {shared.shares}: one of them at a time"
+        raise experiment.fault("together", problem, f"leave out observe = {shared.observe!r}")
+    return together
 
 
 def _with_host(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> Cell:

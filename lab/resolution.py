@@ -104,7 +104,9 @@ def read(folder: Path) -> Resolution:
     if noise.empty:
         problem = f"{folder}: no two valid slices of {aa.name} and {aa.baseline} are neighbours"
         raise BadInputError(problem, remedy=f"lab report {folder.name} says what is wrong with them")
-    pair_seconds, round_seconds = _durations(frames, {aa.name, aa.baseline}, len(noise))
+    # What a pair takes is all that its block takes where the whole block is under load together.
+    paired = {cell.name for cell in plan.cells} if plan.together else {aa.name, aa.baseline}
+    pair_seconds, round_seconds = _durations(frames, paired, len(noise))
     slowdowns = {cell.name: (usec, _logs(costs, cell.name, aa.baseline)) for cell, usec in _planted(plan)}
     scenario = plan.scenario_of(aa.name)
 

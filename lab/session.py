@@ -4,9 +4,9 @@ import gzip
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,8 @@ from lab import latency, load, override, sampling, store
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
-from lab.model import Cell, Limits, Plan, Role, RoundPlan, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.execution import Answer
+from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.observation import WAYS
 from lab.search import failures
 from lab.starts import Starts
@@ -98,21 +99,29 @@ class Session:
                 station.remains(folder)
 
     def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
-        """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts."""
-        queue = deque(piece for piece in planned.slices if self.plan.host(piece.cell) in stations)
+        """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts.
+
+        Where the plan says so all cells of a block are under load together, and are run again together.
+        """
+        size = len(self.plan.cells) if self.plan.together else 1
+        blocks = (planned.slices[first : first + size] for first in range(0, len(planned.slices), size))
+        queue = deque([piece for piece in block if self.plan.host(piece.cell) in stations] for block in blocks)
         position = len(planned.slices)
-        too_much = {piece.cell: piece.rate_per_s for piece in queue}
+        too_much = {piece.cell: piece.rate_per_s for block in queue for piece in block}
         while queue:
-            piece = queue.popleft()
-            record = self.slice(piece, stations[self.plan.host(piece.cell)])
-            if record.reasons and piece.attempt <= self.plan.repeats:
-                position += 1
-                repeat = planning.again(piece, position)
+            block = queue.popleft()
+            records = self._block([(piece, stations[self.plan.host(piece.cell)]) for piece in block])
+            repeats = []
+            for piece, record in zip(block, records, strict=True):
+                if record.reasons and piece.attempt <= self.plan.repeats:
+                    position += 1
+                    repeats.append(planning.again(piece, position))
+                if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
+                    too_much.pop(piece.cell, None)
+                self.reporter.slice_done(record)
+            if repeats:
                 # A warm-up only warms what comes after it.
-                (queue.appendleft if piece.warmup else queue.append)(repeat)
-            if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
-                too_much.pop(piece.cell, None)
-            self.reporter.slice_done(record)
+                (queue.appendleft if repeats[0].warmup else queue.append)(repeats)
         remedy = '. Offer fewer, or let the lab find what can be served: rate_per_s = "auto" (docs/capacity.md)'
         for name, rate in too_much.items():
             self.reporter.note(
@@ -121,53 +130,82 @@ class Session:
             )
 
     def slice(self, piece: SlicePlan, station: Station, *, keep_log: bool = True) -> SliceRecord:
-        """Edge, load, edge; then the logs, the verdict, and the seal of this one slice."""
+        """One slice by itself."""
+        (record,) = self._block([(piece, station)], keep_log=keep_log)
+        return record
+
+    def _block(self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool = True) -> tuple[SliceRecord, ...]:
+        """Edges, load, edges of slices that are under load together; then logs, verdicts, and the seal of each.
+
+        Of several, the edges of one lie within those of another: a few tenths of a second in which nothing is sent.
+        """
+        if not pieces:
+            return ()
         cpus = self.layout.cpus[Role.KAMAILIO]
+        for piece, station in pieces:
+            station.log_latency(wanted=WAYS[self.plan.cell(piece.cell).observe].logged)
+        before = [station.sample_before(self.databases[station.cell.database], cpus) for _, station in pieces]
+        with ThreadPoolExecutor(len(pieces)) as pool:
+            fired = list(pool.map(self._fire, *zip(*pieces, strict=True)))
+        after = [station.sample_after(self.databases[station.cell.database], cpus) for _, station in pieces]
+        with ExitStack() as stack:
+            folders = [stack.enter_context(self.run.part("slices", piece.id)) for piece, _ in pieces]
+            edges = zip(before, after, strict=True)
+            seen = [
+                self._seen(piece, station, folder, at, answers)
+                for (piece, station), folder, at, answers in zip(pieces, folders, edges, fired, strict=True)
+            ]
+            records = _all_or_none([record for record, _ in seen])
+            for folder, record in zip(folders, records, strict=True):
+                store.dump(record, folder / "slice.json")
+                if not keep_log:
+                    (folder / load.LOG_NAME).unlink()
+        for (piece, station), (_, size) in zip(pieces, seen, strict=True):
+            station.log_offset += size  # only now: what a broken slice has logged is still to be had
+            if not keep_log:
+                station.drop_log()
+            files = (name for part in load.of_slice(self.plan, piece) for name in load.files(piece, part))
+            self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
+        return records
+
+    def _fire(self, piece: SlicePlan, station: Station) -> list[Answer]:
+        return station.fire(load.command(self.plan, piece, part) for part in load.of_slice(self.plan, piece))
+
+    def _seen(
+        self, piece: SlicePlan, station: Station, folder: Path, edges: tuple[Sample, Sample], fired: Sequence[Answer]
+    ) -> tuple[SliceRecord, int]:
+        """A slice as it was, its logs fetched into its folder, with the verdict; and how much Kamailio has logged."""
         parts = load.of_slice(self.plan, piece)
         files = {name: kept for part in parts for name, kept in load.files(piece, part).items()}
-        database, scenario = self.databases[station.cell.database], self.plan.scenario_of(piece.cell)
-        way = WAYS[self.plan.cell(piece.cell).observe]
-        station.log_latency(wanted=way.logged)
-        before = station.sample_before(database, cpus)
-        fired = station.fire(load.command(self.plan, piece, part) for part in parts)
-        after = station.sample_after(database, cpus)
-        with self.run.part("slices", piece.id) as folder:
-            received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in (before, after)]
-            size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
-            if way.colour:
-                _in_our_form(folder)
-            with (folder / load.LOG_NAME).open("rb") as log:
-                tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
-            record = SliceRecord(
-                plan=piece,
-                engine=station.cell.engine,
-                before=before,
-                after=after,
-                sipp=load.together(
-                    [
-                        load.outcome(
-                            folder / load.name_of(load.STATISTICS_NAME, part),
-                            load.call_limit(self.plan, part),
-                            answer.code,
-                            answer.last_words,
-                        )
-                        for part, answer in zip(parts, fired, strict=True)
-                    ]
-                ),
-                tally=tally,
-                kamailio_cpus=len(cpus),
-                beside_kamailio=self.layout.beside(Role.KAMAILIO),
-                logged=way.logged,
-            )
-            record = replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario))
-            store.dump(record, folder / "slice.json")
-            if not keep_log:
-                (folder / load.LOG_NAME).unlink()
-        station.log_offset += size  # only now: what a broken slice has logged is still to be had
-        if not keep_log:
-            station.drop_log()
-        self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
-        return record
+        scenario, way = self.plan.scenario_of(piece.cell), WAYS[self.plan.cell(piece.cell).observe]
+        received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in edges]
+        size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
+        if way.colour:
+            _in_our_form(folder)
+        with (folder / load.LOG_NAME).open("rb") as log:
+            tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
+        record = SliceRecord(
+            plan=piece,
+            engine=station.cell.engine,
+            before=edges[0],
+            after=edges[1],
+            sipp=load.together(
+                [
+                    load.outcome(
+                        folder / load.name_of(load.STATISTICS_NAME, part),
+                        load.call_limit(self.plan, part),
+                        answer.code,
+                        answer.last_words,
+                    )
+                    for part, answer in zip(parts, fired, strict=True)
+                ]
+            ),
+            tally=tally,
+            kamailio_cpus=len(self.layout.cpus[Role.KAMAILIO]),
+            beside_kamailio=None if self.plan.together else self.layout.beside(Role.KAMAILIO),
+            logged=way.logged,
+        )
+        return replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario)), size
 
     def _bound(self, cell: str, calls: int) -> int | None:
         """How many subscribers have a binding after so many calls; unknown of a specimen."""
@@ -217,6 +255,13 @@ class Session:
             for reason in counted.reasons:
                 self.reporter.note(f"round {planned.number}, {name}: {reason}")
             store.dump(counted, folder / "start.json")
+
+
+def _all_or_none(records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
+    """Slices that were under load together are valid together: what disturbed one was there for all."""
+    bad = next((record.plan.cell for record in records if record.reasons), "")
+    reason = f"{bad}, which was under load at the same time, was invalid"
+    return tuple(record if record.reasons or not bad else replace(record, reasons=(reason,)) for record in records)
 
 
 def _in_our_form(folder: Path) -> None:

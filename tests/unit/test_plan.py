@@ -513,3 +513,14 @@ def test_a_cell_by_itself_has_what_it_needs(tmp_path: Path) -> None:
     assert [one.name for one in plan.only(drawn, drawn.cell("lua-register")).scenarios] == ["register"]
     assert alone.rounds == ()
     assert alone.hash != drawn.hash
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [("[specimen]\n", "a specimen's cells take turns"), ('observe = ["log", "no-log"]\n', "one of them at a time")],
+)
+def test_what_cannot_be_under_load_together_is_refused(tmp_path: Path, more: str, problem: str) -> None:
+    """A specimen has its own order, and a Kamailio that serves two cells serves one of them at a time."""
+    assert make(tmp_path, more="together = true\n").together
+    with pytest.raises(BadInputError, match=problem):
+        make(tmp_path, ("baseline = ", "together = true\nbaseline = "), more=more)
