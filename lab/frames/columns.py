@@ -164,7 +164,8 @@ SLICES = Table(
         Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
         # Kamailio's counters
         Column("received_requests", INT, "requests", f"`{RECEIVED}`", counter(RECEIVED), null=True),
-        Column("replies_1xx", INT, "replies", "`sl.1xx_replies`", counter("sl.1xx_replies"), null=True),
+        # Where Kamailio counts its provisional ones; sl.1xx_replies stays 0.
+        Column("replies_1xx", INT, "replies", "`sl.xxx_replies`", counter("sl.xxx_replies"), null=True),
         Column("replies_404", INT, "replies", "`sl.404_replies`", counter("sl.404_replies"), null=True),
         Column("replies_401", INT, "replies", "`sl.401_replies`", counter("sl.401_replies"), null=True),
         Column("replies_200", INT, "replies", "`sl.200_replies`", counter("sl.200_replies"), null=True),
