@@ -105,7 +105,7 @@ def test_an_open_rate_is_found_and_kept(lab: Lab) -> None:
         rounds=1,
         rate_per_s="auto",
         slice_seconds=0.5,
-        search=FEW,
+        search=FEW | {"steps": 20},  # a rate that is not confirmed is not kept
         limits=TOLERANT | {"retransmissions": 50, "clock_drift_usec": 100000},
     )
     for known in (False, True):
