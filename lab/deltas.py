@@ -89,6 +89,7 @@ def foreign_cpu_share(record: SliceRecord) -> float | None:
     if record.beside_kamailio is None:
         return None
     used = [_used(record, _CPU_TIME[role]) for role in (Role.KAMAILIO, *record.beside_kamailio)]
+    used.append(record.neighbours_cpu_usec)
     ran, available = _used(record, "ran_usec"), duration_usec(record) * record.kamailio_cpus
     if ran is None or None in used or available <= 0:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import turns
 from lab.errors import TestbedError
 from lab.model import Plan, Scenario, SippOutcome, SlicePlan
 from lab.observation import WAYS
@@ -74,16 +75,22 @@ def of_slice(plan: Plan, piece: SlicePlan) -> list[Part]:
     return parts(piece.calls, piece.rate_per_s, cell.subscribers, plan.sipp_processes, piece.first)
 
 
-def command(plan: Plan, piece: SlicePlan, part: Part) -> list[str]:
-    """One SIPp process of a slice, writing its statistics and errors into the log volume."""
+def command(plan: Plan, piece: SlicePlan, part: Part, turn: int = 0) -> list[str]:
+    """One SIPp process of a slice, writing its statistics and errors into the log volume.
+
+    `turn` is its cell's in each cycle, where the plan has one.
+    """
     statistics, errors = files(piece, part)
     seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
     cell, scenario = plan.cell(piece.cell), plan.scenario_of(piece.cell)
+    begin = turns.begin(plan.cycle_msec, len(plan.cells), turn)
+    folder = f"{turns.FOLDER}/" if plan.cycle_msec else ""
     return [
-        *_sipp(scenario, f"{piece.call_id_prefix}{part.digit}", part, cell.subscribers),
+        *_sipp(scenario, f"{piece.call_id_prefix}{part.digit}", part, cell.subscribers, folder),
+        *(("-key", turns.KEY, f"{begin:g}") if plan.cycle_msec else ()),
         *("-m", str(part.calls), "-l", str(call_limit(plan, part))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),
@@ -199,7 +206,7 @@ def users(count: int, domain: str) -> str:
     return "SEQUENTIAL\n" + "".join(lines)
 
 
-def _sipp(scenario: Scenario, call_id: str, part: Part, subscribers: int) -> list[str]:
+def _sipp(scenario: Scenario, call_id: str, part: Part, subscribers: int, folder: str = "") -> list[str]:
     """SIPp over its part of the users, of which it gets a file of its own where that is not all of them."""
     users, prepared = f"/scenarios/{users_file(subscribers)}", list[str]()
     if part.subscribers != subscribers:
@@ -208,7 +215,7 @@ def _sipp(scenario: Scenario, call_id: str, part: Part, subscribers: int) -> lis
         users = own
     return [
         *prepared,
-        *_bare(scenario.file, call_id, part.port),
+        *_bare(f"{folder}{scenario.file}", call_id, part.port),
         *(("-default_behaviors", "all,-abortunexp") if scenario.ignores_unexpected else ()),
         *("-inf", users, "-r", f"{part.rate_per_s:.10g}"),
     ]

@@ -157,7 +157,7 @@ class Plan:
     left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
     keep_awake: bool = False  # its CPUs never halt
-    together: bool = False  # all cells of a block are under load at the same time
+    cycle_msec: int = 0  # in which each cell of a block has its turn; 0: a slice is one cell's
     sipp_processes: int = 1  # that share a slice's calls
     rate_share: float | None = None  # of the baseline's zero-failure rate: the offered rate was found by a search
 
@@ -286,6 +286,8 @@ class SliceRecord:
     kamailio_cpus: int  # how many CPUs Kamailio was given
     beside_kamailio: tuple[Role, ...] | None = None  # roles with the same CPUs; None: one has only some of them
     logged: bool = True  # its requests have latency lines; where they have none, counters alone speak for it
+    longest_wait_msec: int = 0  # that a call may have waited for its cell's turn before it sent anything
+    neighbours_cpu_usec: int | None = 0  # of Kamailios whose turns came between its own, on the same CPUs
     reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
 
     @property

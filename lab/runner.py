@@ -20,7 +20,7 @@ from pathlib import Path
 
 import docker
 
-from lab import awake, claims, host, images, load, override, planted, process, rates, search, steps, store
+from lab import awake, claims, host, images, load, override, planted, process, rates, search, steps, store, turns
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
@@ -199,6 +199,11 @@ def _prepare(
     scenarios.mkdir()
     for source in (*specification.traffic, PROBE):
         shutil.copyfile(source, scenarios / source.name)
+    if plan.cycle_msec:
+        (scenarios / turns.FOLDER).mkdir()
+        for name in {plan.scenario_of(cell.name).file for cell in plan.cells}:
+            waiting = turns.with_wait((scenarios / name).read_bytes(), plan.cycle_msec, len(plan.cells))
+            (scenarios / turns.FOLDER / name).write_bytes(waiting)
     for subscribers in sorted({cell.subscribers for cell in plan.cells}):
         (scenarios / load.users_file(subscribers)).write_text(load.users(subscribers, DOMAIN), encoding="ascii")
     bed = Testbed(client, folder.id, plan, specification.layout, bed_folder)

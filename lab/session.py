@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import latency, load, override, sampling, store
+from lab import edges, latency, load, override, sampling, store, turns
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
+from lab.deltas import elapsed
 from lab.execution import Answer
 from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.observation import WAYS
@@ -101,9 +102,9 @@ class Session:
     def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
         """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts.
 
-        Where the plan says so all cells of a block are under load together, and are run again together.
+        Where the plan has a cycle all cells of a block are under load in turns of it, and are run again together.
         """
-        size = len(self.plan.cells) if self.plan.together else 1
+        size = len(self.plan.cells) if self.plan.cycle_msec else 1
         blocks = (planned.slices[first : first + size] for first in range(0, len(planned.slices), size))
         queue = deque([piece for piece in block if self.plan.host(piece.cell) in stations] for block in blocks)
         position = len(planned.slices)
@@ -135,27 +136,29 @@ class Session:
         return record
 
     def _block(self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool = True) -> tuple[SliceRecord, ...]:
-        """Edges, load, edges of slices that are under load together; then logs, verdicts, and the seal of each.
+        """Edges, load, edges of slices that share a cycle; then logs, verdicts, and the seal of each.
 
-        Of several, the edges of one lie within those of another: a few tenths of a second in which nothing is sent.
+        A slice of several has the same seconds as the others, with its own part of them.
         """
         if not pieces:
             return ()
         cpus = self.layout.cpus[Role.KAMAILIO]
         for piece, station in pieces:
             station.log_latency(wanted=WAYS[self.plan.cell(piece.cell).observe].logged)
-        before = [station.sample_before(self.databases[station.cell.database], cpus) for _, station in pieces]
+        asked = [(station, self.databases[station.cell.database]) for _, station in pieces]
+        before = edges.before(asked, cpus)
         with ThreadPoolExecutor(len(pieces)) as pool:
-            fired = list(pool.map(self._fire, *zip(*pieces, strict=True)))
-        after = [station.sample_after(self.databases[station.cell.database], cpus) for _, station in pieces]
+            fired = list(pool.map(self._fire, *zip(*pieces, strict=True), range(len(pieces))))
+        after = edges.after(asked, cpus)
         with ExitStack() as stack:
             folders = [stack.enter_context(self.run.part("slices", piece.id)) for piece, _ in pieces]
-            edges = zip(before, after, strict=True)
             seen = [
                 self._seen(piece, station, folder, at, answers)
-                for (piece, station), folder, at, answers in zip(pieces, folders, edges, fired, strict=True)
+                for (piece, station), folder, at, answers in zip(
+                    pieces, folders, zip(before, after, strict=True), fired, strict=True
+                )
             ]
-            records = _all_or_none([record for record, _ in seen])
+            records = self._judged([record for record, _ in seen])
             for folder, record in zip(folders, records, strict=True):
                 store.dump(record, folder / "slice.json")
                 if not keep_log:
@@ -168,17 +171,17 @@ class Session:
             self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
         return records
 
-    def _fire(self, piece: SlicePlan, station: Station) -> list[Answer]:
-        return station.fire(load.command(self.plan, piece, part) for part in load.of_slice(self.plan, piece))
+    def _fire(self, piece: SlicePlan, station: Station, turn: int) -> list[Answer]:
+        return station.fire(load.command(self.plan, piece, part, turn) for part in load.of_slice(self.plan, piece))
 
     def _seen(
-        self, piece: SlicePlan, station: Station, folder: Path, edges: tuple[Sample, Sample], fired: Sequence[Answer]
+        self, piece: SlicePlan, station: Station, folder: Path, at: tuple[Sample, Sample], fired: Sequence[Answer]
     ) -> tuple[SliceRecord, int]:
-        """A slice as it was, its logs fetched into its folder, with the verdict; and how much Kamailio has logged."""
+        """A slice as it was, its logs fetched into its folder; and how much Kamailio has logged."""
         parts = load.of_slice(self.plan, piece)
         files = {name: kept for part in parts for name, kept in load.files(piece, part).items()}
         scenario, way = self.plan.scenario_of(piece.cell), WAYS[self.plan.cell(piece.cell).observe]
-        received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in edges]
+        received = [edge.statistics.get(sampling.RECEIVED, 0) for edge in at]
         size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
         if way.colour:
             _in_our_form(folder)
@@ -187,8 +190,8 @@ class Session:
         record = SliceRecord(
             plan=piece,
             engine=station.cell.engine,
-            before=edges[0],
-            after=edges[1],
+            before=at[0],
+            after=at[1],
             sipp=load.together(
                 [
                     load.outcome(
@@ -202,10 +205,25 @@ class Session:
             ),
             tally=tally,
             kamailio_cpus=len(self.layout.cpus[Role.KAMAILIO]),
-            beside_kamailio=None if self.plan.together else self.layout.beside(Role.KAMAILIO),
+            beside_kamailio=self.layout.beside(Role.KAMAILIO),
             logged=way.logged,
+            longest_wait_msec=turns.longest_wait(self.plan.cycle_msec),
         )
-        return replace(record, reasons=self.judges.slice(record, self.plan.limits, scenario)), size
+        return record, size
+
+    def _judged(self, records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
+        """Slices of one block, each with the verdict. Those that shared a cycle are valid or invalid together."""
+        used = [elapsed(lambda sample: sample.cpu_usec)(record) for record in records]
+        judged = []
+        for number, record in enumerate(records):
+            others = [*used[:number], *used[number + 1 :]]
+            # Where another role has the same CPUs, its containers of other cells are there as well.
+            beside = None if others and record.beside_kamailio else record.beside_kamailio
+            neighbours = None if None in others else sum(filter(None, others))
+            told = replace(record, beside_kamailio=beside, neighbours_cpu_usec=neighbours)
+            reasons = self.judges.slice(told, self.plan.limits, self.plan.scenario_of(record.plan.cell))
+            judged.append(replace(told, reasons=reasons))
+        return _all_or_none(judged)
 
     def _bound(self, cell: str, calls: int) -> int | None:
         """How many subscribers have a binding after so many calls; unknown of a specimen."""
@@ -258,9 +276,9 @@ class Session:
 
 
 def _all_or_none(records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
-    """Slices that were under load together are valid together: what disturbed one was there for all."""
+    """What disturbed one slice of a block was there for all."""
     bad = next((record.plan.cell for record in records if record.reasons), "")
-    reason = f"{bad}, which was under load at the same time, was invalid"
+    reason = f"{bad}, which had its turns in the same seconds, was invalid"
     return tuple(record if record.reasons or not bad else replace(record, reasons=(reason,)) for record in records)
 
 

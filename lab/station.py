@@ -8,18 +8,17 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from docker.errors import APIError
 
 from lab import latency, load, override, sampling
 from lab.cgroups import Cgroup
-from lab.database import Activity, Database
 from lab.errors import TestbedError
 from lab.execution import Answer, allowed, ask
-from lab.model import Cell, Role, Sample, Scenario
+from lab.model import Cell, Role, Scenario
 from lab.observation import WAYS, Observation
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class Station:
 
     def contacts(self) -> int | None:
         """Bindings that Kamailio has in memory, by its own count."""
-        return self._inside().statistics.get(sampling.CONTACTS)
+        return self.inside().statistics.get(sampling.CONTACTS)
 
     def stop(self) -> int:
         """End Kamailio in order, so that it writes its bindings back; its exit code."""
@@ -163,19 +162,6 @@ class Station:
             ask(self.kamailio, ["sh", "-c", "kill $(cat /run/kamailio/tee.pid)"])
         self.kamailio.stop(timeout=STOP_SECONDS)
         return int(self.kamailio.wait()["StatusCode"])
-
-    def sample_before(self, database: Database, cpus: tuple[int, ...]) -> Sample:
-        """First edge of a slice: the expensive questions first, the clocks last."""
-        begun = time.monotonic_ns()
-        inside, activity = self._inside(), database.activity()
-        outside = sampling.outside(self.cgroups, cpus)
-        return _sample(begun, inside, outside, activity)
-
-    def sample_after(self, database: Database, cpus: tuple[int, ...]) -> Sample:
-        """Last edge of a slice: the clocks first, the expensive questions last."""
-        begun = time.monotonic_ns()
-        outside = sampling.outside(self.cgroups, cpus)
-        return _sample(begun, self._inside(), outside, database.activity())
 
     def fire(self, commands: Iterable[list[str]]) -> list[Answer]:
         """Send traffic, by a SIPp process each, and wait for its end."""
@@ -263,7 +249,8 @@ class Station:
                 (into / name).replace(into / kept)
         return size
 
-    def _inside(self) -> sampling.Inside:
+    def inside(self) -> sampling.Inside:
+        """What its container tells of itself: one exec."""
         answer = ask(self.kamailio, ["sh", "-c", sampling.SCRIPT])
         if answer.code != 0:
             last = self.log(self.log_offset)[-4000:]
@@ -280,13 +267,3 @@ def _cgroup(container: "Container", who: str) -> Cgroup:
         return Cgroup(int(container.attrs["State"]["Pid"]))
     except OSError as error:  # the number is 0, or of a process that has ended since
         raise TestbedError(f"{who} is not running") from error
-
-
-def _sample(begun_nsec: int, inside: sampling.Inside, outside: sampling.Outside, activity: Activity) -> Sample:
-    edge_usec = (time.monotonic_ns() - begun_nsec) // 1000
-    return Sample(**_fields(inside), **_fields(outside), **_fields(activity), edge_usec=edge_usec)
-
-
-def _fields(value: sampling.Inside | sampling.Outside | Activity) -> dict[str, Any]:
-    """Fields by name; what they hold stays as it is."""
-    return {f.name: getattr(value, f.name) for f in fields(value)}

@@ -318,7 +318,7 @@ class Sipp(Idle):
     def _played(self, told: dict[str, str]) -> Scenario:
         """The scenario of a file: the cell's own, or another one of the plan."""
         own = self.plan.scenario_of(self.kamailio.cell.name)
-        file = told["-sf"].removeprefix("/scenarios/")
+        file = told["-sf"].removeprefix("/scenarios/").removeprefix("turns/")
         return next(one for one in (own, *self.plan.scenarios) if one.file == file)
 
     def _once(self, told: dict[str, str], users: range) -> Output:

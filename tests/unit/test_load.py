@@ -26,7 +26,8 @@ def told(command: list[str]) -> dict[str, str]:
 
 def whole(plan: Plan, piece: SlicePlan) -> list[str]:
     """The command line of a slice's only SIPp."""
-    return load.command(plan, piece, *load.of_slice(plan, piece))
+    (part,) = load.of_slice(plan, piece)
+    return load.command(plan, piece, part)
 
 
 def of_calls(calls: int, rate_per_s: int) -> SlicePlan:
@@ -90,6 +91,17 @@ def test_messages_are_traced_where_that_is_asked_for(observe: str, *, traced: bo
     asked = told(whole(plan, PIECE))
     assert ("-trace_msg" in asked) is traced
     assert asked.get("-message_file") == (load.MESSAGES if traced else None)
+
+
+def test_where_cells_take_turns_sipp_is_told_which_is_its_own() -> None:
+    """By the scenario with a wait, and when the turn begins: in ms, from the begin of one cycle to the next."""
+    plan = replace(PLAN, cells=PLAN.cells[:2], cycle_msec=100)
+    turns = [told(load.command(plan, PIECE, PART, turn)) for turn in (0, 1)]
+    assert [asked["-key"] for asked in turns] == ["turn", "turn"]
+    assert {asked["-sf"] for asked in turns} == {"/scenarios/turns/register.xml"}
+    begins = [load.command(plan, PIECE, PART, turn) for turn in (0, 1)]
+    assert [command[command.index("turn") + 1] for command in begins] == ["100", "150"]
+    assert "-key" not in told(whole(PLAN, PIECE))
 
 
 # --- before the slices, and otherwise than they ---------------------------------------------------------------------

@@ -515,12 +515,21 @@ def test_a_cell_by_itself_has_what_it_needs(tmp_path: Path) -> None:
     assert alone.hash != drawn.hash
 
 
+def test_a_cell_by_itself_takes_no_turns(tmp_path: Path) -> None:
+    """There is nobody to take them with."""
+    drawn = make(tmp_path, more="cycle_msec = 100\n")
+    assert plan.only(drawn, drawn.cell("lua")).cycle_msec == 0
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
-    [("[specimen]\n", "a specimen's cells take turns"), ('observe = ["log", "no-log"]\n', "one of them at a time")],
+    [
+        ("[specimen]\n", "a specimen's slices are one cell's each"),
+        ('observe = ["log", "no-log"]\n', "one of them a slice"),
+    ],
 )
-def test_what_cannot_be_under_load_together_is_refused(tmp_path: Path, more: str, problem: str) -> None:
-    """A specimen has its own order, and a Kamailio that serves two cells serves one of them at a time."""
-    assert make(tmp_path, more="together = true\n").together
+def test_what_cannot_take_turns_is_refused(tmp_path: Path, more: str, problem: str) -> None:
+    """A specimen has its own order, and a Kamailio that serves two cells has one log."""
+    assert make(tmp_path, more="cycle_msec = 100\n").cycle_msec == 100
     with pytest.raises(BadInputError, match=problem):
-        make(tmp_path, ("baseline = ", "together = true\nbaseline = "), more=more)
+        make(tmp_path, ("baseline = ", "cycle_msec = 100\nbaseline = "), more=more)

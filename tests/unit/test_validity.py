@@ -351,6 +351,20 @@ def test_roles_on_some_of_the_same_cpus_are_not_told_apart() -> None:
     assert judge(replace(taken(0.3), beside_kamailio=None), LIMITS, SCENARIO) == ()
 
 
+def test_cells_that_take_turns_are_no_strangers_to_each_other() -> None:
+    """Their Kamailios have the same CPUs. Where one's time is not known, nor is what strangers took."""
+    assert judge(replace(taken(0.3), neighbours_cpu_usec=250_000), LIMITS, SCENARIO) == ()
+    assert judge(replace(taken(0.3), neighbours_cpu_usec=None), LIMITS, SCENARIO) == ()
+
+
+def test_a_call_may_have_waited_for_its_turn() -> None:
+    """So the last one ended later, and SIPp's rate over all of its time is lower; but no more than that explains."""
+    waited = replace(SOUND, longest_wait_msec=100)  # 5 s of calls in up to 5.1 s
+    for rate, valid in [(200.0, True), (196.0, True), (193.0, False), (203.0, False)]:
+        sipp = replace(waited.sipp, rate_per_s=rate)
+        assert (judge(replace(waited, sipp=sipp), LIMITS, SCENARIO) == ()) is valid
+
+
 def test_shares_are_of_all_the_cpus_that_kamailio_has() -> None:
     """What is 6 % of one CPU is 3 % of two."""
     stolen = replace(SOUND, after=replace(AFTER, steal_ticks=30), kamailio_cpus=2)

@@ -21,6 +21,7 @@ LEFT = {
     "assembly",
     "by_hand",
     "database",
+    "edges",
     "execution",
     "host",
     "images",
@@ -34,6 +35,7 @@ LEFT = {
     "station",
     "steps",
     "testbed",
+    "turns",
 }
 RIGHT = {"capacity", "figures", "frames", "observer", "published", "report", "resolution", "summary"}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
