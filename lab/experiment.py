@@ -134,7 +134,7 @@ class Keys:
     seed: Count = 1
     cpus: Literal["auto", "nuc", "isolated", "shared"] | CpuLists = "auto"
     keep_awake: Annotated[bool, Field(strict=True)] = False
-    cycle_msec: Literal[0, 10, 100, 1000] = 0
+    turn_msec: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     limits: LimitKeys = Field(default_factory=LimitKeys)
     search: SearchKeys = Field(default_factory=SearchKeys)
     specimen: SpecimenKeys | None = None

@@ -78,19 +78,20 @@ def of_slice(plan: Plan, piece: SlicePlan) -> list[Part]:
 def command(plan: Plan, piece: SlicePlan, part: Part, turn: int = 0) -> list[str]:
     """One SIPp process of a slice, writing its statistics and errors into the log volume.
 
-    `turn` is its cell's in each cycle, where the plan has one.
+    `turn` is that of its cell in each cycle, where cells take turns.
     """
     statistics, errors = files(piece, part)
-    seconds = piece.calls / piece.rate_per_s + GRACE_SECONDS
+    waited = turns.longest_wait(plan.turn_msec, len(plan.cells)) / 1000
+    seconds = piece.calls / piece.rate_per_s + waited + GRACE_SECONDS
     if plan.specimen:  # it goes on until it is over, in minutes rather than hours
         seconds = SPECIMEN_SECONDS
     buffer = plan.specimen and plan.specimen.sipp_buffer_bytes
     cell, scenario = plan.cell(piece.cell), plan.scenario_of(piece.cell)
-    begin = turns.begin(plan.cycle_msec, len(plan.cells), turn)
-    folder = f"{turns.FOLDER}/" if plan.cycle_msec else ""
+    begin = turns.begin(plan.turn_msec, len(plan.cells), turn)
+    folder = f"{turns.FOLDER}/" if plan.turn_msec else ""
     return [
         *_sipp(scenario, f"{piece.call_id_prefix}{part.digit}", part, cell.subscribers, folder),
-        *(("-key", turns.KEY, f"{begin:g}") if plan.cycle_msec else ()),
+        *(("-key", turns.KEY, str(begin)) if plan.turn_msec else ()),
         *("-m", str(part.calls), "-l", str(call_limit(plan, part))),
         *("-trace_stat", "-fd", "1", "-stf", f"{VOLUME}/{statistics}"),
         *("-trace_err", "-error_file", f"{VOLUME}/{errors}"),

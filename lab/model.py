@@ -157,7 +157,7 @@ class Plan:
     left_out: tuple[str, ...] = ()  # what was asked for and is not run, and why
     specimen: Specimen | None = None
     keep_awake: bool = False  # its CPUs never halt
-    cycle_msec: int = 0  # in which each cell of a block has its turn; 0: a slice is one cell's
+    turn_msec: int = 0  # of each cell of a block, one after the other; 0: a slice has its seconds for itself
     sipp_processes: int = 1  # that share a slice's calls
     rate_share: float | None = None  # of the baseline's zero-failure rate: the offered rate was found by a search
 
@@ -172,6 +172,11 @@ class Plan:
     def scenario_of(self, cell: str) -> Scenario:
         """What a cell's slices are made of."""
         return self.scenario(self.cell(cell).scenario)
+
+    @property
+    def at_once(self) -> int:
+        """How many slices share the same seconds: in turns all of a block."""
+        return len(self.cells) if self.turn_msec else 1
 
     @property
     def subscribers(self) -> int:

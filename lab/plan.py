@@ -92,7 +92,7 @@ def make(
         ),
         specimen=experiment.specimen,
         keep_awake=keys.keep_awake,
-        cycle_msec=_cycle(experiment, cells),
+        turn_msec=_turn_msec(experiment, cells),
         sipp_processes=keys.sipp_processes,
         rate_share=keys.rate_share if keys.rate_per_s == AUTO else None,
     )
@@ -130,7 +130,7 @@ def only(plan: Plan, cell: Cell) -> Plan:
     wanted = {scenario.name, scenario.setup}
     scenarios = tuple(one for one in plan.scenarios if one.name in wanted)
     alone = replace(cell, shares="")  # one that is served by another's Kamailio has its own here
-    return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios, cycle_msec=0))
+    return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios, turn_msec=0))
 
 
 def again(plan: SlicePlan, position: int) -> SlicePlan:
@@ -251,15 +251,15 @@ def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:
     raise experiment.fault("baseline", f"{wanted!r} is no cell of this experiment", remedy)
 
 
-def _cycle(experiment: Experiment, cells: Sequence[Cell]) -> int:
-    """The cycle in which all cells of a block have their turns, which not all of them can have."""
-    cycle_msec = experiment.keys.cycle_msec
-    if cycle_msec and experiment.specimen:
-        raise experiment.fault("cycle_msec", "a specimen's slices are one cell's each", "leave it out")
-    if cycle_msec and (shared := next((cell for cell in cells if cell.shares), None)):
+def _turn_msec(experiment: Experiment, cells: Sequence[Cell]) -> int:
+    """How long the turns of a block's cells are, where they take turns; not all can."""
+    turn_msec = experiment.keys.turn_msec
+    if turn_msec and experiment.specimen:
+        raise experiment.fault("turn_msec", "a specimen's slices are one cell's each", "leave it out")
+    if turn_msec and (shared := next((cell for cell in cells if cell.shares), None)):
         problem = f"{shared.name} is served by the Kamailio of {shared.shares}: one of them a slice"
-        raise experiment.fault("cycle_msec", problem, f"leave out observe = {shared.observe!r}")
-    return cycle_msec
+        raise experiment.fault("turn_msec", problem, f"leave out observe = {shared.observe!r}")
+    return turn_msec
 
 
 def _with_host(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> Cell:

@@ -43,8 +43,8 @@ class RunProgress:
         """The plan says how many slices there are; repeats come on top."""
         self._console = console
         slices = [piece for planned in plan.rounds for piece in planned.slices]
-        self._total, self._done = len(slices), 0
-        self._seconds_left, self._seconds_done = sum(_seconds(piece) for piece in slices), 0.0
+        self._total, self._done, self._at_once = len(slices), 0, plan.at_once
+        self._seconds_left, self._seconds_done = sum(map(self._seconds, slices)), 0.0
         self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
         self._bar = Progress(
@@ -92,11 +92,11 @@ class RunProgress:
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice; an invalid one says why at once."""
         if not self._done:
-            self._begun = time.monotonic() - _seconds(record.plan)
+            self._begun = time.monotonic() - self._seconds(record.plan)
         if record.plan.attempt == 1:
             self._done += 1
-            self._seconds_done += _seconds(record.plan)
-            self._seconds_left -= _seconds(record.plan)
+            self._seconds_done += self._seconds(record.plan)
+            self._seconds_left -= self._seconds(record.plan)
         for reason in record.reasons:
             self.note(f"{record.plan.id}: {reason}")
         line = f"{record.plan.id}: {_means(record)}"
@@ -108,17 +108,16 @@ class RunProgress:
                 f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True
             )
 
+    def _seconds(self, piece: SlicePlan) -> float:
+        """Planned load of a slice; of those that share the same seconds its part of them."""
+        return piece.calls / piece.rate_per_s / self._at_once
+
     def _left(self) -> str:
         elapsed = time.monotonic() - self._begun if self._done else 0
         elapsed += USUAL_PACE * USUAL_WEIGHT_SECONDS
         left = elapsed / (self._seconds_done + USUAL_WEIGHT_SECONDS) * self._seconds_left
         minutes, seconds = divmod(round(left), 60)
         return f", {minutes} min {seconds:02d} s left" if minutes else f", {seconds} s left"
-
-
-def _seconds(piece: SlicePlan) -> float:
-    """Planned load of a slice."""
-    return piece.calls / piece.rate_per_s
 
 
 def _means(record: SliceRecord) -> str:

@@ -105,7 +105,7 @@ def read(folder: Path) -> Resolution:
         problem = f"{folder}: no two valid slices of {aa.name} and {aa.baseline} are neighbours"
         raise BadInputError(problem, remedy=f"lab report {folder.name} says what is wrong with them")
     # What a pair takes is all that its block takes where the whole block is under load together.
-    paired = {cell.name for cell in plan.cells} if plan.cycle_msec else {aa.name, aa.baseline}
+    paired = {cell.name for cell in plan.cells} if plan.turn_msec else {aa.name, aa.baseline}
     pair_seconds, round_seconds = _durations(frames, paired, len(noise))
     slowdowns = {cell.name: (usec, _logs(costs, cell.name, aa.baseline)) for cell, usec in _planted(plan)}
     scenario = plan.scenario_of(aa.name)

@@ -199,10 +199,10 @@ def _prepare(
     scenarios.mkdir()
     for source in (*specification.traffic, PROBE):
         shutil.copyfile(source, scenarios / source.name)
-    if plan.cycle_msec:
+    if plan.turn_msec:
         (scenarios / turns.FOLDER).mkdir()
         for name in {plan.scenario_of(cell.name).file for cell in plan.cells}:
-            waiting = turns.with_wait((scenarios / name).read_bytes(), plan.cycle_msec, len(plan.cells))
+            waiting = turns.with_wait((scenarios / name).read_bytes(), plan.turn_msec, len(plan.cells))
             (scenarios / turns.FOLDER / name).write_bytes(waiting)
     for subscribers in sorted({cell.subscribers for cell in plan.cells}):
         (scenarios / load.users_file(subscribers)).write_text(load.users(subscribers, DOMAIN), encoding="ascii")

@@ -102,9 +102,9 @@ class Session:
     def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
         """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts.
 
-        Where the plan has a cycle all cells of a block are under load in turns of it, and are run again together.
+        Where cells take turns all of a block are under load in the same seconds, and are run again together.
         """
-        size = len(self.plan.cells) if self.plan.cycle_msec else 1
+        size = self.plan.at_once
         blocks = (planned.slices[first : first + size] for first in range(0, len(planned.slices), size))
         queue = deque([piece for piece in block if self.plan.host(piece.cell) in stations] for block in blocks)
         position = len(planned.slices)
@@ -136,7 +136,7 @@ class Session:
         return record
 
     def _block(self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool = True) -> tuple[SliceRecord, ...]:
-        """Edges, load, edges of slices that share a cycle; then logs, verdicts, and the seal of each.
+        """Edges, load, edges of slices that share their seconds; then logs, verdicts, and the seal of each.
 
         A slice of several has the same seconds as the others, with its own part of them.
         """
@@ -207,12 +207,12 @@ class Session:
             kamailio_cpus=len(self.layout.cpus[Role.KAMAILIO]),
             beside_kamailio=self.layout.beside(Role.KAMAILIO),
             logged=way.logged,
-            longest_wait_msec=turns.longest_wait(self.plan.cycle_msec),
+            longest_wait_msec=turns.longest_wait(self.plan.turn_msec, len(self.plan.cells)),
         )
         return record, size
 
     def _judged(self, records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
-        """Slices of one block, each with the verdict. Those that shared a cycle are valid or invalid together."""
+        """Slices of one block, each with the verdict. Those that shared their seconds are valid or invalid together."""
         used = [elapsed(lambda sample: sample.cpu_usec)(record) for record in records]
         judged = []
         for number, record in enumerate(records):

@@ -134,7 +134,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         comparisons=tuple(figures.comparisons(plan, first)),
         rounds=tuple(figures.steadiness(plan, timed, first, planned.number) for planned in plan.rounds),
         start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
-        driver_share=_driver_share(slices),
+        driver_share=_driver_share(slices, plan.at_once),
         notes=tuple(_notes(plan, broken, slices, complete=complete)),
     )
 
@@ -239,13 +239,16 @@ def _reasons(cell: str, starts: Mapping[Start, str], slices: pd.DataFrame) -> It
             yield f"{row['slice']}: {row['reasons']}"
 
 
-def _driver_share(slices: pd.DataFrame) -> float | None:
-    """What the driver adds to the load: from the first slice of a round to its last, over what was to be sent."""
+def _driver_share(slices: pd.DataFrame, at_once: int) -> float | None:
+    """What the driver adds to the load: from the first slice of a round to its last, over what was to be sent.
+
+    So many slices at once share the same seconds.
+    """
     if slices.empty:
         return None
     ends = slices["begun_usec"] + slices["duration_usec"]
     rounds = pd.DataFrame({"round": slices["round"], "begun": slices["begun_usec"], "end": ends}).groupby("round")
-    load_usec = (slices["calls"] / slices["offered_rate_per_s"]).sum() * 1e6
+    load_usec = (slices["calls"] / slices["offered_rate_per_s"]).sum() * 1e6 / at_once
     return float((rounds["end"].max() - rounds["begun"].min()).sum() / load_usec - 1)
 
 

@@ -95,7 +95,7 @@ def test_messages_are_traced_where_that_is_asked_for(observe: str, *, traced: bo
 
 def test_where_cells_take_turns_sipp_is_told_which_is_its_own() -> None:
     """By the scenario with a wait, and when the turn begins: in ms, from the begin of one cycle to the next."""
-    plan = replace(PLAN, cells=PLAN.cells[:2], cycle_msec=100)
+    plan = replace(PLAN, cells=PLAN.cells[:2], turn_msec=50)
     turns = [told(load.command(plan, PIECE, PART, turn)) for turn in (0, 1)]
     assert [asked["-key"] for asked in turns] == ["turn", "turn"]
     assert {asked["-sf"] for asked in turns} == {"/scenarios/turns/register.xml"}

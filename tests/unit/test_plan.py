@@ -517,8 +517,8 @@ def test_a_cell_by_itself_has_what_it_needs(tmp_path: Path) -> None:
 
 def test_a_cell_by_itself_takes_no_turns(tmp_path: Path) -> None:
     """There is nobody to take them with."""
-    drawn = make(tmp_path, more="cycle_msec = 100\n")
-    assert plan.only(drawn, drawn.cell("lua")).cycle_msec == 0
+    drawn = make(tmp_path, more="turn_msec = 100\n")
+    assert plan.only(drawn, drawn.cell("lua")).turn_msec == 0
 
 
 @pytest.mark.parametrize(
@@ -530,6 +530,6 @@ def test_a_cell_by_itself_takes_no_turns(tmp_path: Path) -> None:
 )
 def test_what_cannot_take_turns_is_refused(tmp_path: Path, more: str, problem: str) -> None:
     """A specimen has its own order, and a Kamailio that serves two cells has one log."""
-    assert make(tmp_path, more="cycle_msec = 100\n").cycle_msec == 100
+    assert make(tmp_path, more="turn_msec = 100\n").turn_msec == 100
     with pytest.raises(BadInputError, match=problem):
-        make(tmp_path, ("baseline = ", "cycle_msec = 100\nbaseline = "), more=more)
+        make(tmp_path, ("baseline = ", "turn_msec = 100\nbaseline = "), more=more)
