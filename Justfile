@@ -26,7 +26,7 @@ published *args:
     @./justw lab run experiments/published-2018.toml "$@"
     @./justw lab published latest "$@"
 
-# What this machine can tell apart: A/A, a planted slowdown, the detectable effect (some 17 minutes)
+# What this machine can tell apart: A/A, a planted slowdown, the detectable effect (some 11 minutes)
 [no-exit-message]
 resolution *args:
     @./justw lab run experiments/resolution.toml "$@"

@@ -293,6 +293,7 @@ class SliceRecord:
     logged: bool = True  # its requests have latency lines; where they have none, counters alone speak for it
     longest_wait_msec: int = 0  # that a call may have waited for its cell's turn before it sent anything
     neighbours_cpu_usec: int | None = 0  # of Kamailios whose turns came between its own, on the same CPUs
+    neighbours_sipp_cpu_usec: int | None = 0  # of their SIPps
     reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
 
     @property

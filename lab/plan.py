@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from lab import turns
 from lab.errors import BadInputError
 from lab.experiment import Experiment
 from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
@@ -259,6 +260,12 @@ def _turn_msec(experiment: Experiment, cells: Sequence[Cell]) -> int:
     if turn_msec and (shared := next((cell for cell in cells if cell.shares), None)):
         problem = f"{shared.name} is served by the Kamailio of {shared.shares}: one of them a slice"
         raise experiment.fault("turn_msec", problem, f"leave out observe = {shared.observe!r}")
+    if 0 < turn_msec < turns.SHORTEST_MSEC:
+        problem = f"in {turn_msec} ms SIPp's clock hardly moves: a turn has at least {turns.SHORTEST_MSEC} ms"
+        raise experiment.fault("turn_msec", problem, "40 is a good length")
+    if turn_msec and len({cell.slice_seconds for cell in cells}) > 1:
+        problem = "cells that take turns share their seconds, so their slices have the same length"
+        raise experiment.fault("slice_seconds", problem, "one value, or leave out turn_msec")
     return turn_msec
 
 

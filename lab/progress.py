@@ -92,7 +92,7 @@ class RunProgress:
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice; an invalid one says why at once."""
         if not self._done:
-            self._begun = time.monotonic() - self._seconds(record.plan)
+            self._begun = time.monotonic() - self._seconds(record.plan) * self._at_once
         if record.plan.attempt == 1:
             self._done += 1
             self._seconds_done += self._seconds(record.plan)

@@ -52,10 +52,13 @@ def settle(session: Session, parameters: Parameters, conditions: Conditions, *, 
         raise RateError(f"there is no rate that {cell.name} serves without a failure: {found.problem}", remedy=remedy)
     if found.confirmed:
         store.dump(found, kept)
-    settled = planning.at_rate(session.plan, max(1, int(found.rate_per_s * (session.plan.rate_share or 1))))
+    # What one cell could be offered alone is shared by those that take turns.
+    share = (session.plan.rate_share or 1) / session.plan.at_once
+    settled = planning.at_rate(session.plan, max(1, int(found.rate_per_s * share)))
+    each = f" of each of {settled.at_once} cells, together" if settled.at_once > 1 else ""
     session.reporter.note(
-        f"rate: {planning.baseline(settled).rate_per_s}/s, {settled.rate_share:.0%} of the {found.rate_per_s}/s that "
-        f"{cell.name} serves without a failure{'' if found.confirmed else ' (not confirmed)'}"
+        f"rate: {planning.baseline(settled).rate_per_s}/s{each}, {settled.rate_share:.0%} of the {found.rate_per_s}/s "
+        f"that {cell.name} serves without a failure{'' if found.confirmed else ' (not confirmed)'}"
     )
     return settled
 

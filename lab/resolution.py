@@ -104,7 +104,7 @@ def read(folder: Path) -> Resolution:
     if noise.empty:
         problem = f"{folder}: no two valid slices of {aa.name} and {aa.baseline} are neighbours"
         raise BadInputError(problem, remedy=f"lab report {folder.name} says what is wrong with them")
-    # What a pair takes is all that its block takes where the whole block is under load together.
+    # Where cells take turns a pair takes all that its block takes.
     paired = {cell.name for cell in plan.cells} if plan.turn_msec else {aa.name, aa.baseline}
     pair_seconds, round_seconds = _durations(frames, paired, len(noise))
     slowdowns = {cell.name: (usec, _logs(costs, cell.name, aa.baseline)) for cell, usec in _planted(plan)}
@@ -164,15 +164,10 @@ def _planted(plan: Plan) -> Iterator[tuple[Cell, int]]:
 def _costs(plan: Plan, messages: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFrame:
     """What a slice's legs take: a row a slice (cell, round, block), a column an estimator of a leg.
 
-    Slices of one block are neighbours. One that was run again at the end of its round has none, and is left out.
+    Slices of one block are neighbours. One that was run again at the end of its round has none, and is left out; but
+    where cells take turns, all of its block was.
     """
-    blocks: dict[str, int] = {}
-    for planned in plan.rounds:
-        count: Counter[str] = Counter()
-        for piece in planned.slices:
-            blocks[piece.id] = count[piece.cell]
-            count[piece.cell] += 1
-    slices = timed.assign(block=timed["slice"].map(blocks)).dropna(subset=["block"]).set_index("slice")
+    slices = timed.assign(block=_blocks(plan, timed)).dropna(subset=["block"]).set_index("slice")
     scenario = plan.scenario_of(plan.aa_cell)
     first = figures.first_transmissions(messages)
     first = first[first["slice"].isin(slices.index) & first["leg"].isin(scenario.leg_names)]
@@ -191,6 +186,21 @@ def _costs(plan: Plan, messages: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFr
     costs[scenario.whole, CPU] = (slices["cpu_usec"].astype("Float64") / slices["sipp_successful"]).astype("float64")
     costs.index = pd.MultiIndex.from_frame(slices[["cell", "round", "block"]].astype({"cell": str}))
     return costs.where(costs > 0).dropna(axis="columns", how="all").sort_index()
+
+
+def _blocks(plan: Plan, slices: pd.DataFrame) -> "pd.Series[float]":
+    """A number for each slice: of those of its block, within its round."""
+    if plan.at_once > 1:  # they had the same seconds
+        ordered = slices.sort_values("begun_usec")
+        ends = (ordered["begun_usec"] + ordered["duration_usec"]).cummax()
+        return (ordered["begun_usec"] > ends.shift()).cumsum().astype(float)
+    blocks: dict[str, int] = {}
+    for planned in plan.rounds:
+        count: Counter[str] = Counter()
+        for piece in planned.slices:
+            blocks[piece.id] = count[piece.cell]
+            count[piece.cell] += 1
+    return slices["slice"].map(blocks)
 
 
 def _logs(costs: pd.DataFrame, cell: str, baseline: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from lab.deltas import rate_is_off
 from lab.model import Limits, Scenario, SliceRecord
 
 
@@ -109,7 +110,7 @@ def failures(record: SliceRecord, limits: Limits, _: Scenario) -> tuple[str, ...
     return (
         *(f"{what}: {number} of {calls}" for what, number in counts.items() if number),
         *((f"retransmissions: {again}",) if again > limits.retransmissions else ()),
-        *((f"{sipp.rate_per_s:.0f}/s achieved ({off:+.1%})",) if abs(off) > limits.rate_tolerance else ()),
+        *((f"{sipp.rate_per_s:.0f}/s achieved ({off:+.1%})",) if rate_is_off(record, limits.rate_tolerance) else ()),
         *((f"SIPp ended with exit code {sipp.exit_code}",) if sipp.exit_code else ()),
     )
 

@@ -4,7 +4,7 @@ import gzip
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -213,17 +213,19 @@ class Session:
 
     def _judged(self, records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
         """Slices of one block, each with the verdict. Those that shared their seconds are valid or invalid together."""
-        used = [elapsed(lambda sample: sample.cpu_usec)(record) for record in records]
         judged = []
-        for number, record in enumerate(records):
-            others = [*used[:number], *used[number + 1 :]]
+        for record in records:
+            others = [other for other in records if other is not record]
             # Where another role has the same CPUs, its containers of other cells are there as well.
-            beside = None if others and record.beside_kamailio else record.beside_kamailio
-            neighbours = None if None in others else sum(filter(None, others))
-            told = replace(record, beside_kamailio=beside, neighbours_cpu_usec=neighbours)
+            told = replace(
+                record,
+                beside_kamailio=None if others and record.beside_kamailio else record.beside_kamailio,
+                neighbours_cpu_usec=_sum(elapsed(lambda sample: sample.cpu_usec)(other) for other in others),
+                neighbours_sipp_cpu_usec=_sum(elapsed(lambda sample: sample.sipp_cpu_usec)(other) for other in others),
+            )
             reasons = self.judges.slice(told, self.plan.limits, self.plan.scenario_of(record.plan.cell))
             judged.append(replace(told, reasons=reasons))
-        return _all_or_none(judged)
+        return _all_or_none(judged, self.plan)
 
     def _bound(self, cell: str, calls: int) -> int | None:
         """How many subscribers have a binding after so many calls; unknown of a specimen."""
@@ -275,9 +277,23 @@ class Session:
             store.dump(counted, folder / "start.json")
 
 
-def _all_or_none(records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
-    """What disturbed one slice of a block was there for all."""
-    bad = next((record.plan.cell for record in records if record.reasons), "")
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """Unknown where one of them is."""
+    known = list(numbers)
+    return None if None in known else sum(filter(None, known))
+
+
+def _all_or_none(records: Sequence[SliceRecord], plan: Plan) -> tuple[SliceRecord, ...]:
+    """What disturbed one slice of a block was there for all, and all are run again.
+
+    But a cell that fails in each attempt, or is known to, fails by itself: it does not keep the others from a result.
+    """
+
+    def condemns(record: SliceRecord) -> bool:
+        again = record.plan.attempt <= plan.repeats
+        return bool(record.reasons) and again and not plan.cell(record.plan.cell).known_broken
+
+    bad = next((record.plan.cell for record in records if condemns(record)), "")
     reason = f"{bad}, which had its turns in the same seconds, was invalid"
     return tuple(record if record.reasons or not bad else replace(record, reasons=(reason,)) for record in records)
 

@@ -11,7 +11,10 @@ from lab.errors import BadInputError
 
 FOLDER = "turns"  # of the scenarios: those with a wait
 KEY = "turn"  # SIPp's -key, with what comes of `begin`
-FILLED = 0.9  # of a turn: the last calls must be over before the next cell's begin
+# Of a turn: the last calls must be over before the next cell's begin. SIPp goes by the kernel's coarse clock, so they
+# may be a tick late: 4 ms at 250 Hz, 10 ms at 100 Hz.
+FILLED = 0.75
+SHORTEST_MSEC = 20
 # What is left of the time since 1970 after whole cycles; SIPp has no remainder, but it can cut a number's text. Each
 # variable must be named twice.
 _WAIT = """<nop>

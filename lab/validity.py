@@ -6,7 +6,7 @@ it stands without (throttling, steal, CPU time), the summary says that it was no
 
 from collections.abc import Iterator, Mapping
 
-from lab.deltas import foreign_cpu_share
+from lab.deltas import foreign_cpu_share, rate_is_off
 from lab.model import NATIVE, OTHER, Limits, Scenario, SliceRecord, StartRecord
 from lab.sampling import RECEIVED
 from lab.topology import parse_list
@@ -51,12 +51,11 @@ def _sipp(record: SliceRecord, limits: Limits) -> Iterator[str]:
     if sipp.retransmissions > limits.retransmissions:
         yield f"SIPp: {_count(sipp.retransmissions, 'retransmission')}, {limits.retransmissions} allowed"
     offered = record.plan.rate_per_s
-    # The last calls may have waited for their turn: then it took as much longer.
-    lowest = calls / (calls / offered + record.longest_wait_msec / 1000)
-    if not lowest * (1 - limits.rate_tolerance) <= sipp.rate_per_s <= offered * (1 + limits.rate_tolerance):
+    if rate_is_off(record, limits.rate_tolerance):
+        waited = f" after up to {record.longest_wait_msec} ms for a turn" if record.longest_wait_msec else ""
         yield (
             f"SIPp: {sipp.rate_per_s:.1f} calls/s achieved, {offered} offered "
-            f"({sipp.rate_per_s / offered - 1:+.1%}, {limits.rate_tolerance:.1%} allowed)"
+            f"({sipp.rate_per_s / offered - 1:+.1%}, {limits.rate_tolerance:.1%} allowed{waited})"
         )
     if sipp.peak_calls >= sipp.call_limit:
         yield f"SIPp: {sipp.peak_calls} calls at once reached the limit of {sipp.call_limit}: arrivals were shed"

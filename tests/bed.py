@@ -45,6 +45,7 @@ class World:
 
     volume: Path
     history: list[str] = field(default_factory=list)
+    turns: dict[str, str] = field(default_factory=dict)  # slice -> begin of its turn, as SIPp was told
     databases: dict[str, int] = field(default_factory=dict)  # name -> bindings
     # What goes wrong:
     says: dict[str, str] = field(default_factory=dict)  # cell -> the engine that its Kamailio really runs
@@ -345,6 +346,7 @@ class Sipp(Idle):
     def _load(self, told: dict[str, str], users: range) -> Output:
         statistics, calls = Path(told["-stf"]), int(told["-m"])
         piece = re.sub(r"\.sipp(-\d)?\.csv", "", statistics.name)
+        self.world.turns[piece] = told.get("turn", "")
         self.world.history.append(f"load {piece}")
         if piece in self.world.interrupted:
             raise KeyboardInterrupt

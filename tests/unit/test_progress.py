@@ -55,6 +55,20 @@ def test_the_time_left_is_right_from_the_first_slice_on(clock: list[float]) -> N
         assert seconds_left(line) == pytest.approx((len(SLICES) - done) * SLICE_SECONDS, rel=0.1, abs=1)
 
 
+def test_slices_in_turns_share_their_seconds(clock: list[float]) -> None:
+    """A block of them takes no longer than one."""
+    cells = len(PLAN.cells)
+    console = Console(file=io.StringIO(), width=200)
+    with RunProgress(console, replace(PLAN, turn_msec=40)) as shown:
+        for number, record in enumerate(RECORDS):
+            clock[0] += SLICE_SECONDS if number % cells == 0 else 0
+            shown.slice_done(record)
+    assert isinstance(console.file, io.StringIO)
+    for line in console.file.getvalue().splitlines():
+        blocks_left = (len(SLICES) - int(line.partition("/")[0])) / cells
+        assert seconds_left(line) == pytest.approx(blocks_left * SLICE_SECONDS, rel=0.15, abs=SLICE_SECONDS)
+
+
 def test_a_line_says_how_far_it_is_and_what_was_seen(clock: list[float]) -> None:
     """And that no more often than somebody would read it."""
     lines = run(clock)

@@ -158,6 +158,30 @@ def test_a_slice_without_a_neighbour_is_left_out(tmp_path: Path) -> None:
     assert found.pairs == 2 * 3 - 1
 
 
+def test_in_turns_a_block_that_was_run_again_has_its_pair(tmp_path: Path) -> None:
+    """All of it was, in the same seconds. A pair takes what its block takes."""
+    planned = replace(plan(rounds=2, slices=3), turn_msec=40)
+    cells = len(planned.cells)
+
+    def at(record: SliceRecord, begun: int) -> SliceRecord:
+        lasted = record.after.monotonic_nsec - record.before.monotonic_nsec
+        before = replace(record.before, monotonic_nsec=begun)
+        return replace(record, before=before, after=replace(record.after, monotonic_nsec=begun + lasted))
+
+    made = pieces(planned)
+    made = [(at(record, made[n // cells * cells][0].before.monotonic_nsec), log) for n, (record, log) in enumerate(made)]
+    again = []
+    for n in range(cells, 2 * cells):  # the first timed block
+        record, log = made[n]
+        made[n] = (replace(record, reasons=("SIPp: it stumbled",)), log)
+        later = replace(record.plan, position=90 + n, attempt=2)
+        log = testing.slice_log(later)
+        again.append((at(testing.record(later, log), record.before.monotonic_nsec + 50 * 1_000_000_000), log))
+    found = resolution.read(run(tmp_path, planned, [*made, *again]))
+    assert found.valid
+    assert found.pairs == 2 * 3
+
+
 def test_one_round_has_no_interval_and_detects_nothing(tmp_path: Path) -> None:
     """The unit of inference is the round."""
     planned = plan(rounds=1, slices=2)

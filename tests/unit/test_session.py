@@ -163,6 +163,30 @@ def test_cells_of_a_block_may_take_turns(measure: Measure, world: World, heard: 
     assert {one.longest_wait_msec for one in records} == {300}
     assert all(record.valid for record in records)
     assert sorted(world.loads()) == sorted([*WARMUPS, *BLOCK])
+    assert [world.turns[piece] for piece in BLOCK] == ["150", "200", "250"]
+
+
+def test_cells_with_slices_of_their_own_have_no_turns(measure: Measure, world: World) -> None:
+    """SIPp is told of none."""
+    measure()
+    assert set(world.turns.values()) == {""}
+
+
+def test_a_cell_that_always_fails_does_not_keep_the_others_from_a_result(measure: Measure, heard: Listener) -> None:
+    """In the last attempt each slice of the block stands for itself."""
+    again = [f"r01-s{number:03d}-{name[9:]}-again1" for number, name in enumerate(BLOCK, start=7)]
+    (bad,) = (name for name in again if "-lua-" in name)
+    measure(replace(IN_TURNS, repeats=1), condemn(TIMED, bad))
+    assert [record.plan.id for record in heard.records if record.valid and record.plan.attempt > 1] == [
+        name for name in again if name != bad
+    ]
+
+
+def test_a_cell_that_is_known_to_be_broken_condemns_nobody(measure: Measure, heard: Listener) -> None:
+    """Its slices fail as they must."""
+    cells = tuple(replace(cell, known_broken="yes" if cell.name == "lua" else "") for cell in PLAN.cells)
+    measure(replace(IN_TURNS, cells=cells, repeats=0), condemn(TIMED))
+    assert [record.plan.cell for record in heard.records if record.reasons] == ["lua"]
 
 
 def test_slices_that_share_their_seconds_are_run_again_together(measure: Measure, heard: Listener) -> None:

@@ -1,5 +1,6 @@
 """Turns: which calls a scenario puts off, and until when. That SIPp does so is seen in tests/docker/test_turns.py."""
 
+import operator
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -12,6 +13,7 @@ from lab.errors import BadInputError
 SCENARIOS = Path(__file__).parents[2] / "images" / "sipp" / "scenarios"
 REGISTER = (SCENARIOS / "register.xml").read_bytes()
 SECOND = 1_795_707_169  # of any day
+ARITHMETIC = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv}
 
 
 def sent(turn_msec: int, cells: int, turn: int, opened_usec: int) -> float:
@@ -19,10 +21,6 @@ def sent(turn_msec: int, cells: int, turn: int, opened_usec: int) -> float:
     root = ET.fromstring(turns.with_wait(REGISTER, turn_msec, cells))  # noqa: S314  (ours)
     variables: dict[str, float] = {}
     texts: dict[str, str] = {"turn": str(turns.begin(turn_msec, cells, turn))}
-
-    def operand(action: ET.Element) -> float:
-        return float(action.get("value") or variables[action.get("variable", "")])
-
     for action in root[0][0]:
         names = action.get("assign_to", "").split(",")
         name, source = names[0], action.get("variable", "")
@@ -38,15 +36,12 @@ def sent(turn_msec: int, cells: int, turn: int, opened_usec: int) -> float:
         elif action.tag == "todouble":
             variables[name] = float(texts[source])
         else:
-            by = operand(action)
-            number = variables[name]
-            variables[name] = {
-                "add": number + by, "subtract": number - by, "multiply": number * by, "divide": number / by
-            }[action.tag]
+            by = float(action.get("value") or variables[source])
+            variables[name] = ARITHMETIC[action.tag](variables[name], by)
     return opened_usec / 1000 + variables[root[1].get("variable", "")]
 
 
-@pytest.mark.parametrize("turn_msec", [8, 40, 1000])
+@pytest.mark.parametrize("turn_msec", [20, 40, 1000])
 @pytest.mark.parametrize("cells", [2, 3, 7])
 def test_calls_of_a_cycle_go_in_their_cells_turn_of_the_next_one(turn_msec: int, cells: int) -> None:
     """In their order and as evenly; the end of a turn is left to the answers. No two cells' turns overlap."""
@@ -57,7 +52,7 @@ def test_calls_of_a_cycle_go_in_their_cells_turn_of_the_next_one(turn_msec: int,
         turn_begun = begun + cycle + turn * turn_msec
         assert at == sorted(at)
         assert at[0] == pytest.approx(turn_begun, abs=0.01)
-        assert turn_msec * 0.85 < at[-1] - turn_begun < turn_msec * 0.95
+        assert turn_msec * 0.7 < at[-1] - turn_begun < turn_msec * 0.8
 
 
 def test_no_call_waits_longer_than_said() -> None:

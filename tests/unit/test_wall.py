@@ -35,14 +35,13 @@ LEFT = {
     "station",
     "steps",
     "testbed",
-    "turns",
 }
 RIGHT = {"capacity", "figures", "frames", "observer", "published", "report", "resolution", "summary"}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
     *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "kernelfiles"),
     *("latency", "layouts", "model", "observation", "plan", "planted", "preprocess", "process", "proof", "sampling"),
-    *("scenario", "search", "stats", "store", "testing", "topology", "tuning", "validity", "versions"),
+    *("scenario", "search", "stats", "store", "testing", "topology", "tuning", "turns", "validity", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 
