@@ -105,6 +105,11 @@ def driver_cpu_share(record: SliceRecord) -> float | None:
     return _share(_used(record, "driver_cpu_usec"), duration_usec(record))
 
 
+def sipp_cpu_share(record: SliceRecord) -> float | None:
+    """What SIPp had of one CPU for each of its processes, from its start to its end: less than between the edges."""
+    return _share(_used(record, "sipp_cpu_usec"), record.sipp.elapsed_msec * 1000 * record.sipp.processes)
+
+
 def rate_is_off(record: SliceRecord, tolerance: float) -> bool:
     """SIPp achieved another rate than it was to offer. The last calls of a cell may have waited for its turn."""
     offered, achieved = record.plan.rate_per_s, record.sipp.rate_per_s
@@ -115,16 +120,17 @@ def rate_is_off(record: SliceRecord, tolerance: float) -> bool:
 def generator_limited(record: SliceRecord) -> bool | None:
     """SIPp was busy, and had a larger share of its CPUs than the workers of theirs: it may have set the pace.
 
-    A process of SIPp is one thread, so it has one CPU; its time is that from its start to its end, which is less than
-    what lies between the edges. Those of cells that take turns count as one: never two of them send.
+    A process of SIPp is one thread, so it has one CPU. Those of cells that take turns count as one: no two of them send
+    at once.
     """
-    nsec, others = workers(lambda worker: worker.on_cpu_nsec)(record), record.neighbours_cpu_usec
-    available = duration_usec(record) * record.kamailio_cpus * NSEC_PER_USEC
-    ours = None if nsec is None or others is None else _share(nsec + others * NSEC_PER_USEC, available)
-    own, theirs = _used(record, "sipp_cpu_usec"), record.neighbours_sipp_cpu_usec
-    used = None if own is None or theirs is None else own + theirs
-    sipp = _share(used, record.sipp.elapsed_msec * 1000 * record.sipp.processes)
-    return None if sipp is None or ours is None else sipp >= GENERATOR_BUSY and sipp > ours
+    nsec = workers(lambda worker: worker.on_cpu_nsec)(record)
+    ours = _share(nsec, duration_usec(record) * record.kamailio_cpus * NSEC_PER_USEC)
+    others = _share(record.neighbours_cpu_usec, duration_usec(record) * record.kamailio_cpus)
+    sipp = sipp_cpu_share(record)
+    their_sipps = _share(record.neighbours_sipp_cpu_usec, record.sipp.elapsed_msec * 1000 * record.sipp.processes)
+    if sipp is None or ours is None or others is None or their_sipps is None:
+        return None
+    return sipp + their_sipps >= GENERATOR_BUSY and sipp + their_sipps > ours + others
 
 
 def _share(part: int | None, whole: int) -> float | None:

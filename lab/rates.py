@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lab import plan as planning
-from lab import search, store
+from lab import search, store, turns
 from lab.errors import RateError
 from lab.model import Plan
 from lab.search import Parameters, Search
@@ -52,8 +52,8 @@ def settle(session: Session, parameters: Parameters, conditions: Conditions, *, 
         raise RateError(f"there is no rate that {cell.name} serves without a failure: {found.problem}", remedy=remedy)
     if found.confirmed:
         store.dump(found, kept)
-    # What one cell could be offered alone is shared by those that take turns.
-    share = (session.plan.rate_share or 1) / session.plan.at_once
+    # What one cell could be offered alone is shared by those that take turns, and none is offered in a turn's rest.
+    share = (session.plan.rate_share or 1) * (turns.FILLED / session.plan.at_once if session.plan.turn_msec else 1)
     settled = planning.at_rate(session.plan, max(1, int(found.rate_per_s * share)))
     each = f" of each of {settled.at_once} cells, together" if settled.at_once > 1 else ""
     session.reporter.note(

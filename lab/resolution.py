@@ -191,9 +191,9 @@ def _costs(plan: Plan, messages: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFr
 def _blocks(plan: Plan, slices: pd.DataFrame) -> "pd.Series[float]":
     """A number for each slice: of those of its block, within its round."""
     if plan.at_once > 1:  # they had the same seconds
-        ordered = slices.sort_values("begun_usec")
+        ordered = slices[["begun_usec", "duration_usec"]].astype("int64").sort_values("begun_usec")
         ends = (ordered["begun_usec"] + ordered["duration_usec"]).cummax()
-        return (ordered["begun_usec"] > ends.shift()).cumsum().astype(float)
+        return (ordered["begun_usec"] > ends.shift(fill_value=0)).cumsum().astype(float)
     blocks: dict[str, int] = {}
     for planned in plan.rounds:
         count: Counter[str] = Counter()

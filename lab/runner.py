@@ -14,17 +14,32 @@ Nothing here knows how slices are judged or shown: judge and reporter are argume
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import docker
 
-from lab import awake, claims, host, images, load, override, planted, process, rates, search, steps, store, turns
+from lab import (
+    awake,
+    claims,
+    host,
+    images,
+    load,
+    override,
+    planted,
+    process,
+    rates,
+    search,
+    steps,
+    store,
+    topology,
+    turns,
+)
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
-from lab.errors import UnavailableError
+from lab.errors import SetupError, UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role, StartRecord
 from lab.planted import Routing
@@ -35,6 +50,7 @@ from lab.testbed import Testbed
 CONFIGURATION = images.FOLDER / "kamailio" / "etc"
 SCENARIOS = images.FOLDER / "sipp" / "scenarios"
 PROBE = SCENARIOS / "probe.xml"
+_UNPINNED = "run the lab where sched_setaffinity is allowed and its cgroup has these CPUs: lab cpus shows what there is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +244,13 @@ def _pinned(layout: Layout) -> Iterator[None]:
 
 
 def _pin(cpus: Iterable[int]) -> None:
+    """All threads. PermissionError or EINVAL: a cgroup, or who made this container, forbids it."""
+    wanted = tuple(sorted(cpus))
     for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # it has ended
-            os.sched_setaffinity(int(thread.name), cpus)
+        try:
+            os.sched_setaffinity(int(thread.name), wanted)
+        except ProcessLookupError:  # it has ended
+            continue
+        except OSError as error:
+            message = f"the driver may not pin itself to CPUs {topology.format_list(wanted)}: {error.strerror}"
+            raise SetupError(message, remedy=_UNPINNED) from error

@@ -2,7 +2,7 @@
 
 A scenario gets a wait before its first step, which puts off a call until its cell's turn comes: SIPp opens calls at an
 even pace, and its clock decides when each sends. So a cell's calls of one cycle lie in its turn of the next one, as
-evenly as they came, at as many times the pace as there are cells. Nothing outside of SIPp has to keep time.
+evenly as they came, at as many times the pace as there are cells, and some. Nothing outside of SIPp has to keep time.
 """
 
 from xml.parsers import expat

@@ -21,6 +21,7 @@ from lab.deltas import (
     foreign_cpu_share,
     generator_limited,
     processes_changed,
+    sipp_cpu_share,
     steal_usec,
     workers,
 )
@@ -244,6 +245,7 @@ SLICES = Table(
         ),
         # the lab's own
         Column("sipp_cpu_usec", INT, "usec", "CPU time of SIPp's container", _edge("sipp_cpu_usec"), null=True),
+        Column("sipp_cpu_share", FLOAT, "share", "of one CPU a process, that this is", sipp_cpu_share, null=True),
         Column(
             "generator_limited",
             BOOL,

@@ -150,7 +150,8 @@ while True:
 """
 
 
-def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
+@pytest.mark.parametrize("turn_msec", [0, 40])
+def test_a_cpu_thief_is_flagged(lab: Lab, turn_msec: int) -> None:
     """One that takes 5 % of Kamailio's CPUs: in every slice that it hit, and hardly in one that it did not.
 
     Every count is right, and workers hardly wait; yet the figures are not Kamailio's own. (A machine that is not ours
@@ -158,6 +159,7 @@ def test_a_cpu_thief_is_flagged(lab: Lab) -> None:
     """
     own = cores.lay_out(topology.this(), "auto").cpus[Role.KAMAILIO]
     quick = {"engines": ["native"], "rounds": 1, "slices": 12, "warmup_slices": 0, "repeats": 0, "rate_per_s": 200}
+    quick["turn_msec"] = turn_msec
     limits = {**SMALL["limits"], "foreign_cpu_share": Limits().foreign_cpu_share}
     with ExitStack() as stack:
         thieves: list[subprocess.Popen[str]] = []

@@ -38,7 +38,7 @@ cat sent.csv
 
 @pytest.mark.parametrize("turn", range(CELLS))
 def test_calls_are_sent_in_their_cells_turn(bench: Bench, tmp_path: Path, turn: int) -> None:
-    """By the clock of SIPp's own trace. A busy machine may make some late; none is early."""
+    """By the clock of SIPp's own trace; a busy machine may make some late."""
     (tmp_path / "one.xml").write_bytes(turns.with_wait(SCENARIO, TURN_MSEC, CELLS))
     tmp_path.chmod(0o755)
     sipp = bench.start("sipp", "sleep", "infinity", volumes=[(str(tmp_path), "/scenarios", "ro")], network="none")
@@ -46,10 +46,13 @@ def test_calls_are_sent_in_their_cells_turn(bench: Bench, tmp_path: Path, turn: 
     lines = ask(sipp, "sh", "-c", SEND, "send", str(begin), str(CALLS)).splitlines()
     sent = [float(fields[2]) for line in lines if (fields := line.split("\t"))[3] == "S"]
     assert len(sent) == CALLS
-    # ms since the turn began, of which SIPp has whole ones.
-    after = [(1000 * at - begin + 1) % (TURN_MSEC * CELLS) - 1 for at in sent]
-    assert sum(late <= TURN_MSEC for late in after) >= CALLS * 0.95
-    assert max(after) - min(after) > TURN_MSEC / 2  # not one burst
+    # ms since the turn began; SIPp waits for whole ones.
+    cycle = TURN_MSEC * CELLS
+    after = sorted((1000 * at - begin + cycle / 2) % cycle - cycle / 2 for at in sent)
+    most = after[CALLS // 20 : -CALLS // 20]
+    assert most[0] > -2
+    assert most[-1] < turns.FILLED * TURN_MSEC + 11  # a tick late, at 100 Hz
+    assert most[-1] - most[0] > TURN_MSEC / 2  # not one burst
 
 
 def test_cells_that_take_turns_make_a_valid_run(lab: Lab) -> None:

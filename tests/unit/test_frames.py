@@ -98,7 +98,7 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
     slices = made(run).slices
     logged = ["messages", "other_messages", "usec", "other_usec", "retransmissions", "foreign"]
     nullable = [column.name for column in SLICES.columns if column.null and column.name not in logged]
-    assert len(nullable) == 29
+    assert len(nullable) == 30
     there = [name for name in nullable if name.endswith("_before") or name == "edge_before_usec"]
     assert slices.loc[0, there].notna().all()
     assert slices.loc[0, [name for name in nullable if name not in there]].isna().all()

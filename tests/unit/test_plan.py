@@ -532,6 +532,8 @@ def test_a_cell_by_itself_takes_no_turns(tmp_path: Path) -> None:
 def test_what_cannot_take_turns_is_refused(tmp_path: Path, more: str, problem: str) -> None:
     """A specimen has its own order, and a Kamailio that serves two cells has one log."""
     assert make(tmp_path, more="turn_msec = 100\n").turn_msec == 100
+    with pytest.raises(BadInputError, match="a turn has at least 20 ms"):
+        make(tmp_path, more="turn_msec = 19\n")
     removed = ("slice_seconds = 1.5\n", "") if "slice_seconds" in more else ("", "")
     with pytest.raises(BadInputError, match=problem):
         make(tmp_path, removed, ("baseline = ", "turn_msec = 100\nbaseline = "), more=more)

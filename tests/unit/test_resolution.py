@@ -169,7 +169,14 @@ def test_in_turns_a_block_that_was_run_again_has_its_pair(tmp_path: Path) -> Non
         return replace(record, before=before, after=replace(record.after, monotonic_nsec=begun + lasted))
 
     made = pieces(planned)
-    made = [(at(record, made[n // cells * cells][0].before.monotonic_nsec), log) for n, (record, log) in enumerate(made)]
+    # Each begins a little later than the one before, the baseline first.
+    later_msec = {cell.name: number for number, cell in enumerate(planned.cells)}
+
+    def begun(record: SliceRecord, n: int) -> int:
+        return made[n // cells * cells][0].before.monotonic_nsec + later_msec[record.plan.cell] * 1_000_000
+
+    made = [(at(record, begun(record, n)), log) for n, (record, log) in enumerate(made)]
+    assert resolution.read(run(tmp_path / "whole", planned, made)).pairs == 2 * 3
     again = []
     for n in range(cells, 2 * cells):  # the first timed block
         record, log = made[n]
@@ -177,7 +184,7 @@ def test_in_turns_a_block_that_was_run_again_has_its_pair(tmp_path: Path) -> Non
         later = replace(record.plan, position=90 + n, attempt=2)
         log = testing.slice_log(later)
         again.append((at(testing.record(later, log), record.before.monotonic_nsec + 50 * 1_000_000_000), log))
-    found = resolution.read(run(tmp_path, planned, [*made, *again]))
+    found = resolution.read(run(tmp_path / "again", planned, [*made, *again]))
     assert found.valid
     assert found.pairs == 2 * 3
 
