@@ -188,6 +188,23 @@ def test_a_slice_in_which_sipp_was_the_limit_is_labelled(
     assert first["valid"]
 
 
+@pytest.mark.parametrize(("theirs", "limited"), [(0.39, False), (0.4, True), (None, None)])
+def test_in_turns_the_sipps_of_a_block_are_the_limit_together(
+    run: Path, *, theirs: float | None, limited: bool | None
+) -> None:
+    """No two of them send at once, so one CPU would do for all."""
+
+    def spend(record: SliceRecord) -> SliceRecord:
+        usec = (record.after.monotonic_nsec - record.before.monotonic_nsec) / 1000
+        after = replace(record.after, sipp_cpu_usec=round(0.4 * usec))
+        neighbours = None if theirs is None else round(theirs * usec)
+        return replace(record, after=after, neighbours_sipp_cpu_usec=neighbours)
+
+    change(evidence(run, "slices", FIRST, "slice.json"), spend)
+    first = made(run).slices.iloc[0]
+    assert pd.isna(first["generator_limited"]) if limited is None else first["generator_limited"] == limited
+
+
 def test_each_cells_messages_have_the_legs_of_its_own_scenario(tmp_path: Path) -> None:
     """In messages by name; in slices those of the scenario together, and what is none of its legs apart."""
     lua = replace(testing.SCENARIO, name="one", legs=(replace(testing.SCENARIO.legs[1], leg="with credentials"),))

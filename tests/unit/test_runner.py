@@ -334,6 +334,20 @@ def figures(folder: Path) -> summary.Summary:
     return summary.write(folder)
 
 
+def test_who_may_not_pin_is_told(run: Run, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cgroup, or who made the container that the lab is in, may forbid it: no testbed is raised then."""
+
+    def forbid(_thread: int, _cpus: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbid)
+    with pytest.raises(SetupError, match="may not pin itself to CPUs 0: Operation not permitted") as caught:
+        run()
+    assert "lab cpus" in caught.value.remedy
+    assert ended(latest(tmp_path)) == "failed"
+    assert world.history == []
+
+
 # --- rates that are searched ----------------------------------------------------------------------------------------
 
 QUICK = Parameters(start_per_s=50, growth=1, resolution=0.5, tries=1, confirmations=1, step_seconds=0.2)

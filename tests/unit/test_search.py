@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from lab import search
+from lab import search, testing
+from lab.model import Limits
 from lab.search import RFC7502, Parameters, Step
 
 OURS = Parameters()
@@ -141,3 +142,12 @@ def test_a_rate_is_worth_what_its_confirmation_achieved(achieved: tuple[float, f
         replace(step, achieved_per_s=600.0, rate_per_s=840, failures=("retransmissions: 1",)),
     )
     assert search.achieved(OURS, steps, 800) == found
+
+
+@pytest.mark.parametrize(("waited_msec", "rate_per_s", "too_much"), [(0, 98, True), (200, 98, False), (200, 90, True)])
+def test_waiting_for_a_turn_is_no_failure(waited_msec: int, rate_per_s: float, *, too_much: bool) -> None:
+    """The last calls went later, so SIPp's rate over all of its time is lower; but no more than that explains."""
+    (piece, *_) = testing.plan(calls=400, rate_per_s=100).rounds[0].slices
+    made = testing.record(piece, testing.slice_log(piece))
+    record = replace(made, sipp=replace(made.sipp, rate_per_s=rate_per_s), longest_wait_msec=waited_msec)
+    assert bool(search.failures(record, Limits(), testing.SCENARIO)) is too_much
