@@ -1,5 +1,6 @@
 """Which role gets which CPUs: pure, from the machine's topology and the profile that was asked for."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -79,10 +80,12 @@ def shared(topology: Topology) -> Layout:
 
 
 def nuc(topology: Topology) -> Layout:
-    """Four physical cores of one node with their siblings, shared by all roles, as in 2018."""
+    """Four physical cores of one node (and cache, where possible) with their siblings, all roles on all, as in 2018."""
     ours = topology.nodes[_home(topology)]
     fit = [core for core in ours if core.kind == Kind.PERFORMANCE] or list(ours)
-    cores = sorted(sorted(fit, key=lambda core: -len(core.threads))[:NUC_CORES], key=lambda core: core.threads)
+    beside = Counter(core.cache for core in fit)
+    best = sorted(fit, key=lambda core: (-len(core.threads), -beside[core.cache], core.threads))
+    cores = sorted(best[:NUC_CORES], key=lambda core: core.threads)
     cpus = tuple(sorted(cpu for core in cores for cpu in core.threads[:NUC_THREADS]))
     return Layout("nuc", dict.fromkeys(Role, cpus), notes=tuple(_unlike_the_nuc(topology, cores)))
 
@@ -163,12 +166,19 @@ def _home(topology: Topology) -> int:
 def _best_first(topology: Topology) -> list[Core]:
     """Performance cores before efficient ones, one node's together, whole ones before those shared with strangers.
 
-    The last ones first: the first CPUs of a machine have most of its interrupts.
+    Of those alike, one last-level cache's together, the one first that has most of them. The last ones first: the first
+    CPUs of a machine have most of its interrupts.
     """
     home = _home(topology)
 
-    def rank(core: Core) -> tuple[bool, bool, int, bool, int]:
-        return core.kind == Kind.EFFICIENT, core.node != home, core.node, bool(core.closed), -core.threads[0]
+    def likeness(core: Core) -> tuple[bool, bool, int, bool]:
+        return core.kind == Kind.EFFICIENT, core.node != home, core.node, bool(core.closed)
+
+    beside = Counter((likeness(core), core.cache) for core in topology.cores)
+
+    def rank(core: Core) -> tuple[tuple[bool, bool, int, bool], int, tuple[int, ...], int]:
+        alike = likeness(core)
+        return alike, -beside[alike, core.cache], tuple(-cpu for cpu in core.cache[-1:]), -core.threads[0]
 
     return sorted(topology.cores, key=rank)
 
@@ -200,6 +210,8 @@ def _remarks(topology: Topology, layout: Layout) -> Iterator[str]:
         yield f"CPU {_text(closed)}: a sibling of Kamailio's, but not for us: whoever runs there slows Kamailio down"
     if len({core.node for core in cores}) > 1:
         yield "Kamailio's CPUs lie on several memory nodes: workers differ by where their memory is"
+    elif apart and len({core.cache for core in cores}) > 1:
+        yield "Kamailio's CPUs have several last-level caches: what its workers share travels between them"
     if len({core.kind for core in cores}) > 1:
         yield "Kamailio's CPUs are of two kinds: its workers are not equally fast"
     elif any(core.kind == Kind.EFFICIENT for core in cores):

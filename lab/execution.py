@@ -68,11 +68,6 @@ def ask(container: "Container", command: list[str], into: IO[bytes] | None = Non
     return Answer(-1 if code is None else int(code), kept, err.getvalue())
 
 
-def allowed(container: "Container") -> str:
-    """CPUs that the kernel lets a container's first process use."""
-    return ask(container, ["sed", "-n", r"s/^Cpus_allowed_list:\s*//p", "/proc/1/status"]).text.strip()
-
-
 def _demultiplex(raw: IO[bytes], out: IO[bytes], err: IO[bytes]) -> bool:
     """Part the engine's stream into its two; False when it ends within a piece."""
     while head := raw.read(_HEAD):

@@ -13,7 +13,7 @@ Nothing here knows how slices are judged or shown: judge and reporter are argume
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import docker
 
 from lab import (
+    affinity,
     awake,
     claims,
     host,
@@ -33,13 +34,12 @@ from lab import (
     search,
     steps,
     store,
-    topology,
     turns,
 )
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
-from lab.errors import SetupError, UnavailableError
+from lab.errors import UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role, StartRecord
 from lab.planted import Routing
@@ -50,7 +50,6 @@ from lab.testbed import Testbed
 CONFIGURATION = images.FOLDER / "kamailio" / "etc"
 SCENARIOS = images.FOLDER / "sipp" / "scenarios"
 PROBE = SCENARIOS / "probe.xml"
-_UNPINNED = "run the lab where sched_setaffinity is allowed and its cgroup has these CPUs: lab cpus shows what there is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _session(
         facts = host.facts(client)  # before we are pinned ourselves
         folder = store.Run.create(results, plan.experiment)
         kept = specification.layout.all if plan.keep_awake else ()
-        with _sealed(folder), awake.kept(kept), _pinned(specification.layout):
+        with _sealed(folder), awake.kept(kept), affinity.pinned(specification.layout.cpus[Role.DRIVER]):
             store.dump(facts, folder.evidence / "host.json")
             store.dump(specification.layout, folder.evidence / "layout.json")
             bed = _prepare(specification, plan, built, client, folder)
@@ -230,27 +229,3 @@ def _prepare(
     )
     bed.write(images_, specification.configuration.name)
     return bed
-
-
-@contextmanager
-def _pinned(layout: Layout) -> Iterator[None]:
-    """The driver on its own CPUs while it measures, with all of its threads; later ones inherit that."""
-    before = os.sched_getaffinity(0)
-    _pin(layout.cpus[Role.DRIVER])
-    try:
-        yield
-    finally:
-        _pin(before)
-
-
-def _pin(cpus: Iterable[int]) -> None:
-    """All threads. PermissionError or EINVAL: a cgroup, or who made this container, forbids it."""
-    wanted = tuple(sorted(cpus))
-    for thread in Path("/proc/self/task").iterdir():
-        try:
-            os.sched_setaffinity(int(thread.name), wanted)
-        except ProcessLookupError:  # it has ended
-            continue
-        except OSError as error:
-            message = f"the driver may not pin itself to CPUs {topology.format_list(wanted)}: {error.strerror}"
-            raise SetupError(message, remedy=_UNPINNED) from error

@@ -82,7 +82,7 @@ class Session:
             self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
             try:
-                fresh = Starts(self.plan, self.layout, self.run, self.bed, self.holder, self.judges.start)
+                fresh = Starts(self.plan, self.layout, self.run, self.holder, self.judges.start)
                 starts = fresh.prove(number, stations, begun)
                 for start in starts.values():
                     for reason in start.reasons:

@@ -1,19 +1,17 @@
 """A round's fresh starts: who answers, what the slices stand on, and one call of theirs, before anything is timed."""
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from lab import load, proof, store
+from lab.affinity import allowed, allowed_to_driver
 from lab.cores import Layout
 from lab.errors import TestbedError
 from lab.execution import ask
 from lab.model import Plan, Role, StartRecord
 from lab.station import Holder, Station
-from lab.testbed import Testbed
-from lab.topology import format_list
 
 SETUP_RATE_PER_S = 400  # of all cells together, which are set up at the same time; at least
 
@@ -25,7 +23,6 @@ class Starts:
     plan: Plan
     layout: Layout
     run: store.Run
-    bed: Testbed
     holder: Holder
     judge: Callable[[StartRecord], tuple[str, ...]]
 
@@ -63,9 +60,9 @@ class Starts:
             cpus_asked={role.value: self.layout.text(role) for role in Role},
             cpus_allowed={
                 Role.KAMAILIO.value: " ".join(sorted(set(word.allowed.values()))),
-                Role.SIPP.value: station.allowed_sipp(),
-                Role.MYSQL.value: self.bed.allowed(cell.database),
-                Role.DRIVER.value: format_list(tuple(os.sched_getaffinity(0))),
+                Role.SIPP.value: allowed(station.sipp),
+                Role.MYSQL.value: allowed(station.mysql),
+                Role.DRIVER.value: allowed_to_driver(),
             },
         )
         start = replace(start, reasons=(*self.judge(start), *self._rehearse(station)))

@@ -17,7 +17,7 @@ from docker.errors import APIError
 from lab import latency, load, override, sampling
 from lab.cgroups import Cgroup
 from lab.errors import TestbedError
-from lab.execution import Answer, allowed, ask
+from lab.execution import Answer, ask
 from lab.model import Cell, Role, Scenario
 from lab.observation import WAYS, Observation
 
@@ -121,10 +121,6 @@ class Station:
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""
         return ask(self.kamailio, _READY).code == 0
-
-    def allowed_sipp(self) -> str:
-        """CPUs that the kernel lets SIPp's container use."""
-        return allowed(self.sipp)
 
     def skip(self) -> None:
         """What has been logged so far is of no slice."""

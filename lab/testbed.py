@@ -27,7 +27,7 @@ from lab import database, override, process, versions
 from lab.cores import Layout
 from lab.database import Database
 from lab.errors import LabError, TestbedError
-from lab.execution import allowed, ask
+from lab.execution import ask
 from lab.model import Cell, Plan
 from lab.station import READY_SECONDS, Holder, Station
 
@@ -133,10 +133,6 @@ class Testbed:
             yield stations
         finally:
             _remove(lambda: self._containers_of(services))
-
-    def allowed(self, service: str) -> str:
-        """CPUs that the kernel lets a service use."""
-        return allowed(self._container(service))
 
     def _station(self, cell: Cell, holder: Holder) -> Station:
         return Station(

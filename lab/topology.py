@@ -40,6 +40,7 @@ class Core:
     closed: tuple[int, ...]  # siblings that are online, but not for us: who runs there slows us down
     package: int
     node: int
+    cache: tuple[int, ...]  # the online CPUs that share its last-level cache; empty: the kernel does not say
     kind: Kind
 
 
@@ -64,7 +65,7 @@ class Topology:
             if threads and cpu.number not in seen:
                 seen.update(cpu.siblings)
                 closed = tuple(number for number in cpu.siblings if number not in self.allowed)
-                yield Core(threads, closed, cpu.package, cpu.node, cpu.kind)
+                yield Core(threads, closed, cpu.package, cpu.node, cpu.cache, cpu.kind)
 
     @property
     def nodes(self) -> dict[int, tuple[Core, ...]]:

@@ -3,9 +3,11 @@
 Nothing but `lab tune` comes here: measuring never changes the host.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +90,13 @@ def _wanted(root: Path, *, aslr: bool, max_khz: int | None) -> Iterator[tuple[Pa
 def apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
     """Make them, with what was there written down first. Returns those that the kernel refused, and why.
 
-    A value that cannot be written back as it is now is not changed at all.
+    A value that cannot be written back as it is now is not changed at all. SetupError while another tuning goes on.
     """
+    with _alone(journal):
+        return _apply(changes, journal)
+
+
+def _apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
     earlier = written_down(journal)
     _write_down(_and(earlier, changes), journal)
     refused: dict[Change, str] = {}
@@ -112,6 +119,13 @@ def undo(journal: Path) -> dict[str, str]:
 
     SetupError names what does not come back; that stays written down.
     """
+    if not written_down(journal):  # whoever may not write there learns that there is nothing to do
+        return {}
+    with _alone(journal):
+        return _undo(journal)
+
+
+def _undo(journal: Path) -> dict[str, str]:
     kept = written_down(journal)
     for _ in range(2):  # one value may have to wait for another
         for path, before in reversed(kept.items()):
@@ -125,6 +139,22 @@ def undo(journal: Path) -> dict[str, str]:
         said = "\n".join(f"{path}: {value(Path(path)) or 'nothing'}, was {before}" for path, before in left.items())
         raise SetupError("not everything could be restored", detail=said, remedy="as root: lab tune --undo")
     return {path: before for path, before in kept.items() if path not in gone}
+
+
+@contextmanager
+def _alone(journal: Path) -> Iterator[None]:
+    """Two at once would take each other's values for the machine's own. The kernel frees the lock when we die."""
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        file = journal.with_suffix(".lock").open("a")
+    except OSError as error:
+        raise SetupError(f"{journal}: {error}", remedy="as root: lab tune") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SetupError("another lab tune is at work", remedy="wait until it has ended") from error
+        yield
 
 
 def written_down(journal: Path) -> dict[str, str]:

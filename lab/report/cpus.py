@@ -17,8 +17,11 @@ def _lines(topology: Topology, layout: Layout) -> Iterator[str]:
     yield ""
     used = [core for core in topology.cores if layout.all & {*core.threads}]
     several = {"package": len({c.package for c in used}) > 1, "node": len({c.node for c in used}) > 1}
+    caches = len({c.cache for c in used}) > 1
     for core in used:
         where = "".join(f"{what} {getattr(core, what)}, " for what, shown in several.items() if shown)
+        if caches:
+            where += f"cache of CPU {format_list(core.cache)}, "
         kind = f", {core.kind}" if any(c.kind == Kind.EFFICIENT for c in topology.cores) else ""
         yield f"  {where}core with CPU {format_list((*core.threads, *core.closed))}{kind}"
         for cpu in core.threads:

@@ -14,10 +14,12 @@ import docker
 import pytest
 
 from lab import assembly, claims, database, experiment, runner, testbed, validity
+from lab.affinity import allowed
 from lab.errors import Exit, TestbedError
 from lab.model import SliceRecord
 from lab.process import ignore
 from lab.session import Judges
+from lab.topology import format_list
 from lab.versions import ROOT
 from tests.docker.conftest import Bench
 from tests.docker.driver import DATA, SCRIPT, Lab
@@ -151,6 +153,19 @@ class Quiet:
 
 
 # --- while it runs --------------------------------------------------------------------------------------------------
+
+
+ELSEWHERE = 'taskset -c "$1" sh -c "echo there; exec sleep infinity" & exec sleep infinity'
+
+
+def test_one_process_elsewhere_is_seen(bench: Bench) -> None:
+    """Whichever it is: an engine and a cgroup may have done what was asked, and somebody moved one all the same."""
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    both = f"{first},{second}"
+    container = bench.start("sipp", "-c", ELSEWHERE, "sh", str(first), entrypoint="sh", cpuset_cpus=both)
+    wrapped = container.get_wrapped_container()
+    assert next(iter(wrapped.logs(stream=True, follow=True))) == b"there\n"
+    assert allowed(wrapped).split() == [str(first), format_list((first, second))]
 
 
 def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:

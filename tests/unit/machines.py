@@ -104,6 +104,15 @@ SERVER = Machine(
     memory_bytes=256 * GB,
 )
 
+EPYC = Machine(
+    "lscpu of a server with two EPYC 7742, SMT off, four nodes a socket (NPS4); four cores share an L3",
+    cores=_single(range(128)),
+    nodes=tuple(f"{cpu}-{cpu + 15}" for cpu in range(0, 128, 16)),
+    packages=("0-63", "64-127"),
+    caches=tuple(f"{cpu}-{cpu + 3}" for cpu in range(0, 128, 4)),
+    memory_bytes=512 * GB,
+)
+
 MACHINES = {
     "2-core virtual machine": Machine(
         "lscpu -e of the virtual machine that this lab was built on: no SMT shown, one node",
@@ -116,14 +125,7 @@ MACHINES = {
     "4-core laptop": LAPTOP,
     "hybrid": HYBRID,
     "2-socket server": SERVER,
-    "64-core sockets, SMT off": Machine(
-        "lscpu of a server with two EPYC 7742, SMT off, four nodes a socket (NPS4); four cores share an L3",
-        cores=_single(range(128)),
-        nodes=tuple(f"{cpu}-{cpu + 15}" for cpu in range(0, 128, 16)),
-        packages=("0-63", "64-127"),
-        caches=tuple(f"{cpu}-{cpu + 3}" for cpu in range(0, 128, 4)),
-        memory_bytes=512 * GB,
-    ),
+    "64-core sockets, SMT off": EPYC,
     "ARM big.LITTLE": Machine(
         "the RK3399's device tree: Cortex-A53 0-3, Cortex-A72 4-5; no L3, an L2 a cluster; capacity from 485 and 1024",
         cores=_single(range(6)),
@@ -158,5 +160,10 @@ MACHINES = {
         SERVER,
         source=f"{SERVER.source}; a cgroup that leaves the first threads of all cores, and three siblings",
         allowed="0-19,30-32",
+    ),
+    "64-core sockets, a part of one node": replace(
+        EPYC,
+        source=f"{EPYC.source}; a cgroup that leaves one L3's cores, and two of either of its neighbours",
+        allowed="2-9",
     ),
 }

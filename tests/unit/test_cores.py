@@ -28,6 +28,7 @@ AUTO = {
     "1-core virtual machine with two threads": ("1", "0", "0", "0", ""),
     "hybrid, efficient cores only": ("17", "16", "16", "16", ""),
     "2-socket server, a part of it": ("10-12,19", "17-18", "16", "0", "30-32"),
+    "64-core sockets, a part of one node": ("5-7", "4,9", "8", "2", ""),
 }
 # machine -> the CPUs that all roles share
 NUC = {
@@ -42,6 +43,7 @@ NUC = {
     "1-core virtual machine with two threads": "0-1",
     "hybrid, efficient cores only": "16-17",
     "2-socket server, a part of it": "10-13,30-32",
+    "64-core sockets, a part of one node": "4-7",
 }
 SMALL = {name for name, texts in AUTO.items() if texts[1] == texts[2]}  # too few cores to keep all roles apart
 FEW, SINGLE, MEMORY = "of the NUC's 4 cores", "without a second thread", "GB of memory"
@@ -54,6 +56,7 @@ UNLIKE = {
     "1-core virtual machine with two threads": (FEW, MEMORY),
     "hybrid, efficient cores only": (FEW, SINGLE, "on efficient cores"),
     "2-socket server, a part of it": (SINGLE, "not for us"),
+    "64-core sockets, a part of one node": (SINGLE,),
 }
 
 
@@ -188,6 +191,7 @@ def test_lists_of_cpus_that_cannot_be_had_are_refused(tmp_path: Path, name: str,
     [
         ("2-socket server", "9-10", "several memory nodes"),
         ("hybrid", "14,16", "of two kinds"),
+        ("64-core sockets, SMT off", "7-8", "several last-level caches"),
         ("hybrid", "16-17", "on efficient cores"),
         ("ARM big.LITTLE", "2-3", "on efficient cores"),
     ],

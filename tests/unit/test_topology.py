@@ -22,6 +22,7 @@ SEEN = {
     "1-core virtual machine with two threads": (1, True, 1, 0),
     "hybrid, efficient cores only": (2, True, 1, 2),
     "2-socket server, a part of it": (20, True, 2, 0),
+    "64-core sockets, a part of one node": (8, False, 1, 0),
 }
 
 

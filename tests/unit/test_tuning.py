@@ -1,5 +1,6 @@
 """What `lab tune` sets, and that `lab tune --undo` restores exactly what was there, whatever happened in between."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -134,6 +135,35 @@ def test_it_restores_after_a_crash_in_the_middle(kernel: Kernel, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             tuning.apply(tuning.plan(kernel.root), kernel.journal)
     assert laptop.read(kernel.root) != laptop.FILES
+    tuning.undo(kernel.journal)
+    assert laptop.read(kernel.root) == laptop.FILES
+
+
+def test_it_restores_after_a_reboot(kernel: Kernel) -> None:
+    """The kernel has begun with its own defaults, which need not be what somebody had set before the lab came."""
+    limit, turbo = f"{CPU}/cpufreq/policy0/scaling_max_freq", f"{CPU}/intel_pstate/no_turbo"
+    (kernel.root / limit).write_text("3500000")  # as its owner wants it
+    kernel.apply(max_khz=1_900_000)
+    for name, text in laptop.FILES.items():
+        (kernel.root / name).write_text(text)
+    assert laptop.read(kernel.root)[limit] == "4200000"
+    restored = tuning.undo(kernel.journal)
+    assert laptop.read(kernel.root) == {**laptop.FILES, limit: "3500000"}
+    assert restored[str(kernel.root / turbo)] == laptop.FILES[turbo]
+    assert not kernel.journal.exists()
+
+
+def test_two_tunings_at_once_are_refused(kernel: Kernel) -> None:
+    """Each would take the other's values for the machine's own; an undo waits as well."""
+    kernel.apply()
+    tuned = laptop.read(kernel.root)
+    with kernel.journal.with_suffix(".lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(SetupError, match="another lab tune is at work"):
+            kernel.apply(aslr=True)
+        with pytest.raises(SetupError, match="another lab tune is at work"):
+            tuning.undo(kernel.journal)
+    assert laptop.read(kernel.root) == tuned
     tuning.undo(kernel.journal)
     assert laptop.read(kernel.root) == laptop.FILES
 

@@ -18,6 +18,7 @@ PANDAS = {"pandas", "pyarrow"}
 DOCKER = {"docker", "mysql"}
 
 LEFT = {
+    "affinity",
     "assembly",
     "by_hand",
     "database",
