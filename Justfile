@@ -41,7 +41,7 @@ lint:
     ruff format --check
     mypy
     hadolint images/*/Dockerfile
-    shellcheck --source-path=SCRIPTDIR --external-sources --check-sourced justw .ci/run $(grep -slE '^#!.*sh$' images/*/*)
+    shellcheck --source-path=SCRIPTDIR --external-sources --check-sourced justw .ci/run .github/actions/gate/gate $(grep -slE '^#!.*sh$' images/*/*)
     just --fmt --check
 
 # Tests that need no engine (unit and golden); arguments go to pytest
@@ -82,6 +82,11 @@ down *args:
 [private]
 benchmark-frames *args:
     python -m tests.benchmarks.frames "$@"
+
+# The gate on the real thing: identical builds, planted slowdowns, broken candidates (an hour and more)
+[private]
+prove-gate *args: _engine
+    python -m tests.benchmarks.prove_gate "$@"
 
 # Lock the dependencies anew, by hash, naming no index
 lock:

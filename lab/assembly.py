@@ -21,15 +21,17 @@ def specify(
     experiment: Experiment,
     client: docker.DockerClient,
     *,
-    kamailio_source: Path | None = None,
-    kamailio_suite: str = "",
+    given: Mapping[str, Recipe] | None = None,
 ) -> Specification:
-    """Check the experiment against this tree and machine, and decide everything."""
-    recipes, releases = _kamailio(experiment, kamailio_source, kamailio_suite)
+    """Check the experiment against this tree and machine, and decide everything.
+
+    `given` are Kamailios by the names that they shall have, instead of the releases that the file names.
+    """
+    recipes, releases = _kamailio(experiment, given or {})
     paths, scenarios = _scenarios(experiment)
     layout = layouts.of(experiment)
     routings = {name: routing for name in experiment.factor("routing") if (routing := _routing(experiment, name))}
-    configuration = _configuration(experiment)
+    configurations = _configurations(experiment)
     decided = plan.make(
         experiment,
         releases=releases,
@@ -37,8 +39,9 @@ def specify(
         children=len(layout.cpus[Role.KAMAILIO]),
         inputs={
             **{f"scenario {name}": store.digest(path) for name, path in paths.items()},
-            "configuration": store.digest(configuration),
+            **{f"configuration {path.name}": store.digest(path) for path in configurations},
             **{f"routing {name}": _digest(routing) for name, routing in routings.items()},
+            **{f"kamailio {name}": recipe.tag for name, recipe in (given or {}).items()},
         },
     )
 
@@ -50,7 +53,7 @@ def specify(
         experiment.text,
         layout,
         make_images,
-        configuration,
+        configurations,
         routings,
         tuple(dict.fromkeys(paths.values())),
         experiment.search,
@@ -82,17 +85,21 @@ def _make_images(workshop: Workshop, recipes: Mapping[str, Recipe], decided: Pla
     )
 
 
-def _kamailio(
-    experiment: Experiment, source: Path | None, suite: str
-) -> tuple[dict[str, Recipe], dict[str, plan.Release]]:
-    """What is measured: recipes, and what each has, by the names of the releases."""
-    known = versions.load().kamailio
+def given(source: Path | None, suite: str) -> dict[str, Recipe]:
+    """A Kamailio source that the user has named, by the name of its image; none where none was."""
     if suite and source is None:
         raise BadInputError("--kamailio-suite says what a source is built on", remedy="name one: --kamailio-source")
-    if source is not None:
-        recipe = images.kamailio_from(source, suite)
-        name = recipe.tag.partition(":")[2]
-        return {name: recipe}, {name: plan.Release(recipe.engines)}
+    if source is None:
+        return {}
+    recipe = images.kamailio_from(source, suite)
+    return {recipe.tag.partition(":")[2]: recipe}
+
+
+def _kamailio(experiment: Experiment, given: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, plan.Release]]:
+    """What is measured: recipes, and what each has, by the names of the releases."""
+    known = versions.load().kamailio
+    if given:
+        return dict(given), {name: plan.Release(recipe.engines) for name, recipe in given.items()}
     releases = [name or versions.load().default_kamailio for name in experiment.factor("kamailio")]
     for release in releases:
         if release not in known:
@@ -135,16 +142,19 @@ def _digest(routing: Routing) -> str:
         return store.digest(copy)
 
 
-def _configuration(experiment: Experiment) -> Path:
-    """Ours by its name, or the user's file."""
-    name = experiment.keys.configuration
-    path = (
-        CONFIGURATION / f"{name or 'kamailio'}.cfg" if "/" not in name and "." not in name else experiment.resolve(name)
-    )
-    if not path.is_file():
-        ours = ", ".join(sorted(path.stem for path in CONFIGURATION.glob("*.cfg")))
-        raise experiment.fault("configuration", f"no file {path}", f"ours: {ours}; or the path of a file")
-    return path
+def _configurations(experiment: Experiment) -> tuple[Path, ...]:
+    """Ours by their names, or the user's files: each by the name of its file."""
+    found: dict[str, Path] = {}
+    for name in experiment.factor("configuration"):
+        file = plan.configuration_file(name)
+        path = experiment.resolve(name) if plan.is_path(name) else CONFIGURATION / file
+        if not path.is_file():
+            ours = ", ".join(sorted(path.stem for path in CONFIGURATION.glob("*.cfg")))
+            raise experiment.fault("configuration", f"no file {path}", f"ours: {ours}; or the path of a file")
+        if found.setdefault(file, path) != path:
+            problem = f"{found[file]} and {path} are both called {file!r}"
+            raise experiment.fault("configuration", problem, "give one of them another name")
+    return tuple(found.values())
 
 
 def _scenarios(experiment: Experiment) -> tuple[dict[str, Path], dict[str, Scenario]]:

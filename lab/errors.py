@@ -12,6 +12,7 @@ class Exit(IntEnum):
     INCONCLUSIVE = 3
     INVALID = 4
     SETUP = 5
+    IMPROVEMENT = 6
     DEFECT = 70
     INTERRUPTED = 130
 

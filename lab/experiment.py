@@ -108,6 +108,14 @@ class SpecimenKeys:
 
 
 @checked(frozen=True, config=_STRICT)
+class StopKeys:
+    """When a run may stop before its last round: see docs/statistics.md."""
+
+    looks: list[Positive]
+    half_width: Part | None = None
+
+
+@checked(frozen=True, config=_STRICT)
 class Keys:
     """The keys of an experiment file. docs/experiments.md explains each."""
 
@@ -124,7 +132,7 @@ class Keys:
     scenario: str | Annotated[list[str], Field(min_length=1)] = "register"
     memory: Memory | Annotated[list[Memory], Field(min_length=1)] = "qm"
     observe: Observe | Annotated[list[Observe], Field(min_length=1)] = LOG
-    configuration: str = ""
+    configuration: str | Annotated[list[str], Field(min_length=1)] = ""
     warmup_slices: Count = 1
     repeats: Count = 4
     children: Literal["auto"] | Positive | Annotated[list[Positive], Field(min_length=1)] = "auto"
@@ -137,10 +145,17 @@ class Keys:
     turn_msec: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     limits: LimitKeys = Field(default_factory=LimitKeys)
     search: SearchKeys = Field(default_factory=SearchKeys)
+    stop: StopKeys | None = None
     specimen: SpecimenKeys | None = None
 
 
-_TABLES = {"limits": LimitKeys, "cpus": CpuLists, "search": SearchKeys, "specimen": SpecimenKeys}
+_TABLES = {
+    "limits": LimitKeys,
+    "cpus": CpuLists,
+    "search": SearchKeys,
+    "stop": StopKeys,
+    "specimen": SpecimenKeys,
+}
 _KEYS = {f.name for owner in (Keys, *_TABLES.values()) for f in fields(owner)}
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 _MISSING = {"missing", "missing_argument"}

@@ -1,21 +1,28 @@
 """Messages -> figures, comparisons and steadiness: the arithmetic of a summary. Takes frames of valid, timed slices."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lab import stats
+from lab import robust, stats
+from lab.estimators import quantile
 from lab.model import Plan
 from lab.observation import WAYS
+from lab.robust import SecondOpinion
+from lab.stats import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Legs = tuple[str, ...]  # whose means are added up: one, or all of a call's
+
+MEAN = "mean"
+QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}  # of a leg in a round, that cells are compared by beside the mean
+TAIL = 10  # requests that must lie beyond a quantile: with fewer it is one odd request's
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,13 @@ class LegComparison:
     p: float | None
     p_holm: float | None  # over the cells that one baseline and leg compare; None for the A/A cell, which is none
     excludes_one: bool
+    figure: str = MEAN  # of a round: the mean, or one of QUANTILES
+    second: SecondOpinion | None = None  # of rounds' logarithms by their ranks; None in older files
+
+    @property
+    def comparison(self) -> Comparison:
+        """Without saying of what."""
+        return Comparison(self.ratio, self.ci_low, self.ci_high, self.mde, self.n_rounds, self.p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +97,57 @@ def cpu_usec_per_call(slices: "pd.DataFrame") -> float | None:
 
 
 def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
-    """Every cell but the first baseline, leg by leg; Holm's adjustment is over what one baseline and leg compare."""
+    """Every cell but the first baseline, leg by leg, by means; where all legs are shared by their sum as well."""
+    yield from _comparisons(plan, _means(first, ["cell", "round"]), MEAN, lambda name: _compared(plan, name))
+
+
+def costs(plan: Plan, first: "pd.DataFrame") -> dict[tuple[str, str], dict[int, float]]:
+    """Mean usec by round, of each cell's legs, and of all of a call together where there are several."""
     means = _means(first, ["cell", "round"])
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for cell in plan.cells:
+        scenario = plan.scenario_of(cell.name)
+        names = scenario.leg_names if WAYS[cell.observe].logged else ()
+        wholes = {scenario.whole: names} if len(names) > 1 else {}
+        for name, legs in {**{leg: (leg,) for leg in names}, **wholes}.items():
+            found[cell.name, name] = _by_round(means, cell.name, legs)
+    return found
+
+
+def quantiles(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
+    """The same by medians and tails of single legs: quantiles of a sum are no sums."""
+    by_leg = first.groupby(["cell", "round", "leg"], observed=True)["usec"]
+    for figure, share in QUANTILES.items():
+        rows = by_leg.agg(_tail(share)).reset_index()
+        table = rows.pivot_table(values="usec", index=["cell", "round"], columns="leg", observed=True)
+        table.columns = table.columns.astype(str)
+        yield from _comparisons(
+            plan, table, figure, lambda name: (legs for legs in _compared(plan, name) if len(legs) == 1)
+        )
+
+
+def _tail(share: float) -> Callable[["pd.Series[int]"], float]:
+    value = quantile(share)
+
+    def enough(usec: "pd.Series[int]") -> float:
+        if usec.size * min(share, 1 - share) < TAIL:
+            return math.nan
+        return value(np.sort(usec.to_numpy(dtype="int64")))
+
+    return enough
+
+
+def _comparisons(
+    plan: Plan, table: "pd.DataFrame", figure: str, compared: Callable[[str], Iterator[Legs]]
+) -> Iterator[LegComparison]:
+    """`table` has a figure per cell, round and leg. Holm's adjustment is over what one baseline and leg compare."""
     others = {cell.name: cell.baseline for cell in plan.cells if cell.name != cell.baseline}
-    found = {
-        (name, legs): stats.compare(stats.log_ratios(_by_round(means, name, legs), _by_round(means, baseline, legs)))
+    logs = {
+        (name, legs): stats.log_ratios(_by_round(table, name, legs), _by_round(table, baseline, legs))
         for name, baseline in others.items()
-        for legs in _compared(plan, name)
+        for legs in compared(name)
     }
+    found = {key: stats.compare(rounds, plan.alpha) for key, rounds in logs.items()}
     for (name, legs), result in found.items():
         family = {
             other: p
@@ -112,6 +169,8 @@ def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
             p=result.p,
             p_holm=stats.holm(family).get(name),
             excludes_one=result.excludes_one,
+            figure=figure,
+            second=robust.second_opinion(logs[name, legs], result, plan.alpha),
         )
 
 

@@ -87,6 +87,7 @@ class Cell:
     scenario: str = "register"
     memory: str = "qm"  # Kamailio's memory manager; this one is its own default
     observe: str = "log"  # what is written about it while it runs: lab.observation
+    configuration: str = "kamailio.cfg"  # name of the common configuration that it is started with
     children: int = 1  # UDP workers
     subscribers: int = 10  # that its calls are of, in turn
     rate_per_s: int = 400  # calls offered
@@ -160,6 +161,10 @@ class Plan:
     turn_msec: int = 0  # of each cell of a block, one after the other; 0: a slice has its seconds for itself
     sipp_processes: int = 1  # that share a slice's calls
     rate_share: float | None = None  # of the baseline's zero-failure rate: the offered rate was found by a search
+    looks: tuple[int, ...] = ()  # after so many rounds it may stop; none: all rounds are run
+    alpha: float = 0.05  # of each look, so that all of them together are wrong in 5 % of runs
+    half_width: float | None = None  # of the intervals, as a share of the ratio, with which it stops
+    stopped_after: int = 0  # rounds: the rule was met, and the rest is not in the plan any more
 
     def cell(self, name: str) -> Cell:
         """A cell by its name."""

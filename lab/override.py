@@ -71,8 +71,8 @@ def log_of(cell: str) -> str:
     return f"{VOLUME}/{cell}.log"
 
 
-def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration: str) -> dict[str, Any]:
-    """The override. `folder` holds etc/ and scenarios/, as they are mounted; `configuration` is a file in etc/."""
+def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
+    """The override. `folder` holds etc/ and scenarios/, as they are mounted."""
     services: dict[str, Any] = {
         **{server: _database(server, layout, images) for server in plan.databases},
         "log-holder": {"image": images.sipp, "cpuset": layout.text(Role.SIPP), "profiles": _ReplaceList()},
@@ -84,7 +84,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str, configuration
         way = WAYS[cell.observe]
         services[kamailio_of(cell.name)] = {
             **_kamailio(cell, layout, images.kamailio[cell.kamailio], folder),
-            "environment": _environment(cell, way, configuration),
+            "environment": _environment(cell, way),
             "command": ["-x", cell.memory, *(["-e"] if way.colour else [])],
             # Whatever the engine's default is: this one can be read back.
             **({"logging": {"driver": "json-file"}} if way.sink == "docker" else {}),
@@ -132,14 +132,14 @@ def _kamailio(cell: Cell, layout: Layout, image: str, folder: str) -> dict[str, 
     }
 
 
-def _environment(cell: Cell, way: Observation, configuration: str) -> dict[str, str]:
+def _environment(cell: Cell, way: Observation) -> dict[str, str]:
     return {
         "LAB_ENGINE": cell.engine,
         "LAB_CHILDREN": str(cell.children),
         # A database of its own in a run; when somebody raises this testbed by hand the one that the image has, with the
         # tables of the default release.
         "LAB_DATABASE": f"${{{FRESH}:+{name_of(cell.name)}}}",
-        "LAB_CONFIGURATION": configuration,
+        "LAB_CONFIGURATION": cell.configuration,
         "LAB_ROUTING": routing_folder(cell.routing),
         "LAB_LOG": "" if way.sink == "docker" else log_of(cell.name),
         **({"LAB_TEE": "1"} if way.sink == "pipe" else {}),

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from lab import turns
+from lab import sequential, turns
 from lab.errors import BadInputError
 from lab.experiment import Experiment
 from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
@@ -28,6 +29,7 @@ FACTORS = {
     "scenario": "{}",
     "memory": "{}",
     "observe": "{}",
+    "configuration": "{}",
     "children": "{}workers",
     "subscribers": "{}subscribers",
     "rate_per_s": "{}ps",
@@ -96,6 +98,7 @@ def make(
         turn_msec=_turn_msec(experiment, cells),
         sipp_processes=keys.sipp_processes,
         rate_share=keys.rate_share if keys.rate_per_s == AUTO else None,
+        **_stop(experiment),
     )
     _check_users(experiment, draft)
     if too_much := _too_much_log(draft):
@@ -132,6 +135,11 @@ def only(plan: Plan, cell: Cell) -> Plan:
     scenarios = tuple(one for one in plan.scenarios if one.name in wanted)
     alone = replace(cell, shares="")  # one that is served by another's Kamailio has its own here
     return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios, turn_msec=0))
+
+
+def stopped(plan: Plan, rounds: int) -> Plan:
+    """What was carried out of a plan whose declared rule was met. Its hash stays that of what was declared."""
+    return replace(plan, rounds=plan.rounds[:rounds], stopped_after=rounds)
 
 
 def again(plan: SlicePlan, position: int) -> SlicePlan:
@@ -217,11 +225,24 @@ def _cells(
         factors["subscribers"] = max(factors["subscribers"], needed)
         shown = [_shown(name, factors[name]) for name, all_ in values.items() if len(all_) > 1]
         for engine in experiment.keys.engines:
-            yield Cell(name="-".join((engine, *shown)), engine=engine, **{**factors, "scenario": scenario.name})
+            names = {"scenario": scenario.name, "configuration": configuration_file(factors["configuration"])}
+            yield Cell(name="-".join((engine, *shown)), engine=engine, **{**factors, **names})
+
+
+def configuration_file(name: str) -> str:
+    """What the file of a configuration is called in a run: as it is called itself, be it ours or the user's."""
+    return Path(name).name if is_path(name) else f"{name or 'kamailio'}.cfg"
+
+
+def is_path(configuration: str) -> bool:
+    """The user's file, and not the name of one of ours."""
+    return "/" in configuration or "." in configuration
 
 
 def _shown(factor: str, value: str | float) -> str:
     """A value as a part of a cell's name; of a path the last part."""
+    if factor == "configuration":
+        value = configuration_file(str(value)).removesuffix(".cfg")
     return FACTORS[factor].format(Path(value).name if isinstance(value, str) else value)
 
 
@@ -250,6 +271,17 @@ def _baseline(experiment: Experiment, cell: Cell, cells: Sequence[Cell]) -> str:
     engines = list(dict.fromkeys(other.engine for other in cells))
     remedy = f"cells: {', '.join(names)}; or an engine that every group of cells has: {', '.join(engines)}"
     raise experiment.fault("baseline", f"{wanted!r} is no cell of this experiment", remedy)
+
+
+def _stop(experiment: Experiment) -> dict[str, Any]:
+    """When it looks, how sure it must be each time, and with what it stops."""
+    stop = experiment.keys.stop
+    if not stop:
+        return {}
+    if problem := sequential.problem(stop.looks, experiment.keys.rounds):
+        raise experiment.fault("looks", problem)
+    looks = tuple(stop.looks)
+    return {"looks": looks, "alpha": sequential.nominal_alpha(looks), "half_width": stop.half_width}
 
 
 def _turn_msec(experiment: Experiment, cells: Sequence[Cell]) -> int:

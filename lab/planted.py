@@ -69,7 +69,7 @@ def split(name: str) -> tuple[str, int]:
 def check(folder: Path, engines: Iterable[str]) -> None:
     """Raise PlantError unless the script of each of these engines can have a wait."""
     for engine in engines:
-        script = _script(folder, engine)
+        script = script_of(folder, engine)
         if script is None:
             raise PlantError(f"{folder} has no script for engine {engine}")
         wait = _WAITS.get(script.suffix)
@@ -98,7 +98,7 @@ def _with(text: str, wait: _Wait, usec: int) -> str:
     return wait.head.sub(below, text) + wait.end
 
 
-def _script(folder: Path, engine: str) -> Path | None:
+def script_of(folder: Path, engine: str) -> Path | None:
     """An engine's script, by the rules of images/kamailio/entrypoint: LuaJIT runs Lua's, Python 3 may run Python's."""
     stems = (engine, engine.removesuffix("jit"), engine.removesuffix("3"))
     return next((path for stem in stems for path in sorted(folder.glob(f"{stem}.*"))), None)

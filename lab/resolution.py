@@ -5,7 +5,7 @@ Right of the wall: from frames alone. docs/resolution.md explains each figure.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -15,44 +15,14 @@ import pandas as pd
 
 from lab import figures, planted, stats, store, summary
 from lab.errors import BadInputError
+from lab.estimators import ESTIMATORS
 from lab.frames import Frames, load
 from lab.model import Cell, Plan
 from lab.stats import Comparison, Design, Spread
 
 SECONDS = (120, 300, 600)
 CPU = "CPU time"
-TRIM = 0.1  # of the messages at either end
 COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")
-
-Usec = np.ndarray[tuple[int], np.dtype[np.int64]]
-
-
-def quantile(share: float) -> Callable[[Usec], float]:
-    """Of whole usec in order, each standing for the usec around it: in steps of one, what is smaller would not show."""
-
-    def value(usec: Usec) -> float:
-        at = share * usec.size
-        whole = usec[min(int(at), usec.size - 1)]
-        below, upto = (int(np.searchsorted(usec, whole, side)) for side in ("left", "right"))
-        return float(whole) - 0.5 + (at - below) / (upto - below)
-
-    return value
-
-
-def _trimmed(usec: Usec) -> float:
-    cut = int(usec.size * TRIM)
-    return float(usec[cut : usec.size - cut].mean())
-
-
-# Of one leg of one slice, from its times in order.
-ESTIMATORS: dict[str, Callable[[Usec], float]] = {
-    "mean": lambda usec: float(usec.mean()),
-    "trimmed mean": _trimmed,
-    "median": quantile(0.5),
-    "p25": quantile(0.25),
-    "p10": quantile(0.1),
-    "quicker half": lambda usec: float(usec[: (usec.size + 1) // 2].mean()),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from lab.errors import UnavailableError
 from lab.images import Built, Listen
 from lab.model import Plan, Role, StartRecord
 from lab.planted import Routing
+from lab.running import Enough, narrow_enough
 from lab.search import Parameters
 from lab.session import Judges, Reporter, Session
 from lab.testbed import Testbed
@@ -82,30 +83,40 @@ class Specification:
     experiment: str  # the file's text, kept as evidence
     layout: Layout
     make_images: Callable[[Listen], Images]
-    configuration: Path  # the common configuration of Kamailio
+    configurations: tuple[Path, ...]  # the common ones of Kamailio
     routings: Mapping[str, Routing]  # as the experiment names them
     traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
     search: Parameters = field(default_factory=Parameters)  # how the highest rate without a failure is searched
     new_rate: bool = False  # where the experiment leaves its rate open: search, though it may be known
 
 
-def run(
+def run(  # noqa: PLR0913
     specification: Specification,
     client: docker.DockerClient,
     results: Path,
     *,
     judges: Judges,
     reporter: Reporter,
+    enough: Enough = narrow_enough,
 ) -> Path:
-    """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept."""
+    """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept.
+
+    `enough` is asked after the rounds that the plan declares, and ends it before the last one.
+    """
     host.require_disk(results, planning.log_bytes(specification.plan))
     with _session(specification, client, results, judges, reporter) as (session, conditions):
         if session.plan.rate_share:
             session.plan = rates.settle(session, specification.search, conditions, again=specification.new_rate)
             store.dump(session.plan, session.run.evidence / "plan.json")
             host.require_disk(results, planning.log_bytes(session.plan))
-        for number in session.plan.rounds:
-            session.round(number)
+        for planned in session.plan.rounds:
+            session.round(planned)
+            if planned.number in session.plan.looks[:-1] and (why := enough(session.plan, session.running)):
+                reporter.note(
+                    f"stopped after {planned.number} of {len(session.plan.rounds)} rounds, as declared: {why}"
+                )
+                store.dump(planning.stopped(session.plan, planned.number), session.run.evidence / "plan.json")
+                break
     return session.run.folder
 
 
@@ -203,13 +214,13 @@ def _prepare(
         evidence / "images.json",
     )
     bed_folder = evidence / "testbed"
-    configuration = bed_folder / "etc"  # becomes /etc/kamailio
-    configuration.mkdir(parents=True)
+    etc = bed_folder / "etc"  # becomes /etc/kamailio
+    etc.mkdir(parents=True)
     # A configuration may include ours.
-    for source in (CONFIGURATION / "kamailio.cfg", specification.configuration):
-        shutil.copyfile(source, configuration / source.name)
+    for source in (CONFIGURATION / "kamailio.cfg", *specification.configurations):
+        shutil.copyfile(source, etc / source.name)
     for name, routing in specification.routings.items():
-        planted.place(routing, configuration / override.routing_folder(name))
+        planted.place(routing, etc / override.routing_folder(name))
     scenarios = bed_folder / "scenarios"
     scenarios.mkdir()
     for source in (*specification.traffic, PROBE):
@@ -227,5 +238,5 @@ def _prepare(
         database={server: one.id for server, one in built.database.items()},
         sipp=built.sipp.id,
     )
-    bed.write(images_, specification.configuration.name)
+    bed.write(images_)
     return bed

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from lab.deltas import elapsed
 from lab.execution import Answer
 from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.observation import WAYS
+from lab.running import Running
 from lab.search import failures
 from lab.starts import Starts
 from lab.station import Holder, Station
@@ -61,6 +62,7 @@ class Session:
     holder: Holder
     judges: Judges
     reporter: Reporter
+    running: Running = field(default_factory=Running)  # what the slices so far say
 
     def only(self, cell: Cell) -> "Session":
         """The same for one cell by itself; without rounds."""
@@ -119,6 +121,7 @@ class Session:
                     repeats.append(planning.again(piece, position))
                 if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
                     too_much.pop(piece.cell, None)
+                self.running.add(record)
                 self.reporter.slice_done(record)
             if repeats:
                 # A warm-up only warms what comes after it.

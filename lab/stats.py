@@ -15,7 +15,7 @@ Several engines: Holm, "A simple sequentially rejective multiple test procedure"
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeVar
 
@@ -73,6 +73,23 @@ def compare(logs: Sequence[float], alpha: float = ALPHA) -> Comparison:
     )
 
 
+def deviation(found: Comparison, alpha: float = ALPHA) -> float | None:
+    """The standard deviation of the log ratios behind an interval at this alpha; None where there is no interval."""
+    if found.ratio is None or found.ci_high is None:
+        return None
+    t = _t_quantile(1 - alpha / 2, found.n_rounds - 1)
+    return math.log(found.ci_high / found.ratio) / t * math.sqrt(found.n_rounds)
+
+
+def at_level(found: Comparison, alpha: float, other: float) -> Comparison:
+    """The same with its interval at another alpha."""
+    spread = deviation(found, alpha)
+    if spread is None or found.ratio is None:
+        return found
+    half = _t_quantile(1 - other / 2, found.n_rounds - 1) * spread / math.sqrt(found.n_rounds)
+    return replace(found, ci_low=found.ratio * math.exp(-half), ci_high=found.ratio * math.exp(half))
+
+
 def ratio_of_means(values: Sequence[float], baseline: Sequence[float], alpha: float = ALPHA) -> Comparison:
     """Fieller's interval for mean(values) / mean(baseline), where nothing pairs the two and their spreads differ.
 
@@ -83,13 +100,42 @@ def ratio_of_means(values: Sequence[float], baseline: Sequence[float], alpha: fl
         return Comparison(None, None, None, None, 0)
     mean, base = statistics.fmean(values), statistics.fmean(baseline)
     own, theirs = (statistics.variance(each) / len(each) for each in (values, baseline))
-    freedom = (own + theirs) ** 2 / (own**2 / (len(values) - 1) + theirs**2 / (len(baseline) - 1))
+    freedom = _welch(own, theirs, len(values), len(baseline))
     t = float(special.stdtrit(freedom, 1 - alpha / 2))
     ratio, g = mean / base, t**2 * theirs / base**2
     if g >= 1:
         return Comparison(ratio, None, None, None, 0)
     half = t / base * math.sqrt(own * (1 - g) + ratio**2 * theirs)
     return Comparison(ratio, (ratio - half) / (1 - g), (ratio + half) / (1 - g), None, min(len(values), len(baseline)))
+
+
+def compare_apart(logs: Sequence[float], baseline: Sequence[float], alpha: float = ALPHA) -> Comparison:
+    """The same for logarithms that nothing pairs, such as those of two runs: by Welch's test, their spreads may differ.
+
+    `n_rounds` are those of the side that has fewer.
+    """
+    n = min(len(logs), len(baseline))
+    if n == 0:
+        return Comparison(None, None, None, None, 0)
+    mean = statistics.fmean(logs) - statistics.fmean(baseline)
+    if n == 1 or min(statistics.stdev(logs), statistics.stdev(baseline)) < NO_SPREAD:
+        return Comparison(math.exp(mean), None, None, None, n)
+    own, theirs = (statistics.variance(each) / len(each) for each in (logs, baseline))
+    freedom = _welch(own, theirs, len(logs), len(baseline))
+    error, t = math.sqrt(own + theirs), _t_quantile(1 - alpha / 2, freedom)
+    return Comparison(
+        ratio=math.exp(mean),
+        ci_low=math.exp(mean - t * error),
+        ci_high=math.exp(mean + t * error),
+        mde=math.expm1(error * _noncentrality(freedom, t)),
+        n_rounds=n,
+        p=2 * float(special.stdtr(freedom, -abs(mean) / error)),
+    )
+
+
+def _welch(own: float, theirs: float, n: int, other: int) -> float:
+    """Degrees of freedom of a difference of means with these squared errors."""
+    return (own + theirs) ** 2 / (own**2 / (n - 1) + theirs**2 / (other - 1))
 
 
 def log_ratios(cell: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
@@ -190,7 +236,7 @@ def drift(differences: Sequence[float], alpha: float = ALPHA) -> Drift:
     return Drift(found.ratio, found.ci_low, found.ci_high)
 
 
-def _t_quantile(probability: float, freedom: int) -> float:
+def _t_quantile(probability: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, probability))
 
 
@@ -199,7 +245,7 @@ def _shift(freedom: int, alpha: float) -> float:
     return _noncentrality(freedom, _t_quantile(1 - alpha / 2, freedom))
 
 
-def _noncentrality(freedom: int, t: float) -> float:
+def _noncentrality(freedom: float, t: float) -> float:
     """The shift, in standard errors, at which a test with critical value t succeeds with 80 % probability.
 
     The tail on the wrong side is left out: at this power it is below one in a thousand.

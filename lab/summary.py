@@ -79,11 +79,12 @@ class Summary(_Versioned):
     aa_cell: str
     cells: dict[str, CellSummary]
     broken: dict[str, str]  # cell -> why nothing of it counts
-    comparisons: tuple[LegComparison, ...]
+    comparisons: tuple[LegComparison, ...]  # by means
     rounds: tuple[Steadiness, ...]
     start_seconds: float | None  # the longest fresh start of all cells, from new databases until proven and rehearsed
     driver_share: float | None  # time between slices, of the load's own
     notes: tuple[str, ...]
+    quantiles: tuple[LegComparison, ...] = ()  # by medians and tails; none in older files
 
 
 def write(run: Path) -> Summary:
@@ -136,6 +137,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
         driver_share=_driver_share(slices, plan.at_once),
         notes=tuple(_notes(plan, broken, slices, complete=complete)),
+        quantiles=tuple(figures.quantiles(plan, first)),
     )
 
 
@@ -257,6 +259,11 @@ def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, compl
         yield "the run was not sealed as complete: it was interrupted, or has failed"
     if plan.specimen:
         yield "a specimen: it repeats another experiment's conditions; its figures are shown as found and prove nothing"
+    if plan.looks:
+        sure = (
+            f"it may stop after {', '.join(map(str, plan.looks))} rounds, so each interval is at {1 - plan.alpha:.1%}"
+        )
+        yield f"stopped after {plan.stopped_after} rounds, as declared: {sure}" if plan.stopped_after else sure
     yield from (f"left out: {what}" for what in plan.left_out)
     yield from (f"Kamailio {release} is a variant, {variant}" for release, variant in plan.variants.items())
     for cell in plan.cells:

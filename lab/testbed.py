@@ -52,10 +52,10 @@ class Testbed:
         self.project = f"kemi-lab-{run.lower()}"
         self._environment: dict[str, str] = {}
 
-    def write(self, images: override.Images, configuration: str) -> None:
+    def write(self, images: override.Images) -> None:
         """Write the override into the run's folder; `configuration` is Kamailio's file in its etc/."""
         folder = _seen_from_root(self.folder)
-        content = override.text(override.build(self.plan, self.layout, images, folder, configuration))
+        content = override.text(override.build(self.plan, self.layout, images, folder))
         (self.folder / "override.yaml").write_text(content, encoding="utf-8")
 
     @contextmanager

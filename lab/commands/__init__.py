@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lab.commands import capacity, machine, runs, testbed
+from lab.commands import capacity, gate, machine, runs, testbed
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": machine.doctor,
@@ -20,4 +20,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "published": runs.published,
     "resolution": runs.resolution,
     "observer": runs.observer,
+    "gate": gate.gate,
+    "aa": gate.aa,
+    "compare": gate.compare,
+    "history": gate.history,
 }

@@ -19,9 +19,8 @@ def capacity(options: argparse.Namespace) -> int:
 
     asked = experiment.read(options.file)
     client = host.engine()
-    specification = assembly.specify(
-        asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
-    )
+    given = assembly.given(options.kamailio_source, options.kamailio_suite)
+    specification = assembly.specify(asked, client, given=given)
     if options.rfc7502:
         specification = replace(specification, search=RFC7502)
     folder = runner.capacity(

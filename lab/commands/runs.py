@@ -34,9 +34,8 @@ def _measure(options: argparse.Namespace, *, new_rate: bool = False) -> Path:
     asked = experiment.read(options.file)  # what the user wrote comes first
     client = host.engine()
     console = Console(stderr=True, highlight=False)
-    specification = assembly.specify(
-        asked, client, kamailio_source=options.kamailio_source, kamailio_suite=options.kamailio_suite
-    )
+    given = assembly.given(options.kamailio_source, options.kamailio_suite)
+    specification = assembly.specify(asked, client, given=given)
     if new_rate:
         if not specification.plan.rate_share:
             raise asked.fault("rate_per_s", "is no rate to be searched", '--new-rate is for rate_per_s = "auto"')

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from lab import store
 from lab.cores import Layout
-from lab.figures import LegComparison, LegFigures
+from lab.figures import MEAN, LegComparison, LegFigures
 from lab.latency import Pooled
 from lab.model import Plan
 from lab.report import cpus
+from lab.robust import SecondOpinion
 from lab.summary import FILE, CellSummary, Summary
 
 ABSENT = "-"
@@ -32,7 +33,7 @@ class LegLine:
 
 @dataclass(frozen=True, slots=True)
 class RatioLine:
-    """One leg against the baseline."""
+    """One leg against the baseline; of a median or a tail the leg's name is that of the figure, below its leg."""
 
     leg: str
     ratio: str
@@ -187,20 +188,31 @@ def _pooled(pooled: Pooled) -> str:
 
 
 def _ratios(summary: Summary, cell: str) -> tuple[RatioLine, ...]:
-    return tuple(_ratio(row) for row in summary.comparisons if row.cell == cell)
+    return tuple(_ratio(row) for row in _rows(summary, cell))
+
+
+def _rows(summary: Summary, cell: str) -> Iterator[LegComparison]:
+    """Each leg by its mean, then by its median and its tails."""
+    for row in summary.comparisons:
+        if row.cell == cell:
+            yield row
+            yield from (one for one in summary.quantiles if (one.cell, one.leg) == (cell, row.leg))
 
 
 def _ratio(row: LegComparison) -> RatioLine:
-    bounds = row.ci_low is not None and row.ci_high is not None
     p = row.p if row.p_holm is None else row.p_holm
     return RatioLine(
-        leg=row.leg,
+        leg=row.leg if row.figure == MEAN else f"  {row.figure}",
         ratio=ABSENT if row.ratio is None else f"{row.ratio:.3f}",
-        interval=f"{row.ci_low:.3f} to {row.ci_high:.3f}" if bounds else ABSENT,
+        interval=_interval(row),
         detectable=ABSENT if row.mde is None else f"{row.mde:.1%}".replace("%", " %"),
         rounds=str(row.n_rounds),
         p=ABSENT if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",  # noqa: PLR2004
     )
+
+
+def _interval(row: LegComparison | SecondOpinion) -> str:
+    return ABSENT if row.ci_low is None or row.ci_high is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
 
 
 def _remarks(summary: Summary) -> Iterator[str]:
@@ -219,6 +231,12 @@ def _remarks(summary: Summary) -> Iterator[str]:
             yield (
                 f"A/A: the interval of the {row.leg} leg excludes 1 although both cells are the same: noise between "
                 "the rounds is larger than it looks, or chance (at 95 %, one leg in twenty)"
+            )
+    for row in (*summary.comparisons, *summary.quantiles):
+        if row.second and row.second.agrees is False:
+            yield (
+                f"{row.cell}, {row.leg}, {row.figure}: a second opinion, by the rounds' ranks, disagrees "
+                f"({_interval(row.second)}): a few rounds are unlike the others, so rely on neither"
             )
     for steadiness in summary.rounds:
         if steadiness.steady is False and steadiness.ratio is not None:

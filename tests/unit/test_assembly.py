@@ -37,7 +37,8 @@ def specify(folder: Path, more: str = "", *, source: Path | None = None, suite: 
     """What a file in this folder means."""
     (folder / "mine.toml").write_text(SOUND + more)
     asked = experiment.read(folder / "mine.toml")
-    return assembly.specify(asked, cast("docker.DockerClient", None), kamailio_source=source, kamailio_suite=suite)
+    given = assembly.given(source, suite)
+    return assembly.specify(asked, cast("docker.DockerClient", None), given=given)
 
 
 def refused(folder: Path, more: str) -> str:
@@ -62,11 +63,11 @@ def test_what_a_file_leaves_out_is_ours(tmp_path: Path) -> None:
     found = specify(tmp_path)
     assert found.plan.releases == (versions.load().default_kamailio,)
     assert found.plan.databases == ("mysql",)
-    assert found.configuration == ETC / "kamailio.cfg"
+    assert found.configurations == (ETC / "kamailio.cfg",)
     assert found.routings == {"parity": Routing(ETC / "parity")}
     assert found.traffic == (SCENARIOS / "register.xml",)
     assert {cell.children for cell in found.plan.cells} == {1}  # as many as Kamailio has CPUs
-    assert set(found.plan.inputs) == {"scenario register", "configuration", "routing parity"}
+    assert set(found.plan.inputs) == {"scenario register", "configuration kamailio.cfg", "routing parity"}
 
 
 def test_the_plan_changes_with_what_its_files_say(tmp_path: Path) -> None:
@@ -80,10 +81,39 @@ def test_the_plan_changes_with_what_its_files_say(tmp_path: Path) -> None:
 
 def test_a_configuration_of_ours_goes_by_its_name(tmp_path: Path) -> None:
     """And one of the user's by its path, seen from the file."""
-    assert specify(tmp_path, 'configuration = "published"\n').configuration == ETC / "published.cfg"
+    assert specify(tmp_path, 'configuration = "published"\n').configurations == (ETC / "published.cfg",)
     (tmp_path / "mine.cfg").write_text('include_file "kamailio.cfg"\n')
-    assert specify(tmp_path, 'configuration = "mine.cfg"\n').configuration == tmp_path / "mine.cfg"
+    assert specify(tmp_path, 'configuration = "mine.cfg"\n').configurations == (tmp_path / "mine.cfg",)
     assert "ours: kamailio, published; or the path of a file" in refused(tmp_path, 'configuration = "publisht"\n')
+
+
+def test_configurations_are_a_factor(tmp_path: Path) -> None:
+    """Each a cell, called after its file; each with its own part in what decides the plan."""
+    (tmp_path / "mine.cfg").write_text("# nothing")
+    found = specify(tmp_path, 'configuration = ["", "mine.cfg"]\n')
+    assert {cell.name: cell.configuration for cell in found.plan.cells if cell.engine == "lua"} == {
+        "lua-kamailio": "kamailio.cfg",
+        "lua-mine": "mine.cfg",
+    }
+    assert found.configurations == (ETC / "kamailio.cfg", tmp_path / "mine.cfg")
+    assert {"configuration kamailio.cfg", "configuration mine.cfg"} < set(found.plan.inputs)
+
+
+def test_two_configurations_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A run has one folder for both."""
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.cfg").write_text("# nothing")
+    assert "both called 'mine.cfg'" in refused(tmp_path, 'configuration = ["old/mine.cfg", "new/mine.cfg"]\n')
+
+
+def test_kamailios_may_be_given_by_names_of_their_own(tmp_path: Path) -> None:
+    """Whatever the file says: cells are called after them, and what they are made of decides the plan."""
+    (tmp_path / "mine.toml").write_text(SOUND)
+    given = {name: images.kamailio("6.0.1") for name in ("base", "candidate")}
+    found = assembly.specify(experiment.read(tmp_path / "mine.toml"), cast("docker.DockerClient", None), given=given)
+    assert {cell.kamailio for cell in found.plan.cells} == {"base", "candidate"}
+    assert found.plan.inputs["kamailio candidate"] == "kemi-lab/kamailio:6.0.1"
 
 
 def test_the_routing_of_the_source_tree_has_no_folder_here(tmp_path: Path) -> None:

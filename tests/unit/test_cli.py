@@ -42,6 +42,7 @@ from lab import (
 from lab.disturbances import Disturbance
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError, UnavailableError
 from lab.host import Check
+from lab.images import Recipe
 from lab.model import SliceRecord
 from lab.search import RFC7502, Parameters, Search, Step
 from lab.session import Judges, Reporter
@@ -62,6 +63,11 @@ COMMANDS = (
     "published",
     "resolution",
     "observer",
+    "capacity",
+    "gate",
+    "aa",
+    "compare",
+    "history",
 )
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"
@@ -184,7 +190,7 @@ def test_help_shows_the_commands_and_the_exit_codes(lab_command: Lab) -> None:
     assert all(re.search(rf"^    {command}\b", ended.out, re.MULTILINE) for command in COMMANDS)
     codes = re.search(r"exit codes:\n((?:  \d+ .*\n)+)", ended.out)
     assert codes
-    assert [int(line.split()[0]) for line in codes[1].splitlines()] == [0, 2, 4, 5, 70, 130]
+    assert [int(line.split()[0]) for line in codes[1].splitlines()] == sorted(Exit)
     assert "'latest'" in ended.out
 
 
@@ -621,8 +627,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, results: Path) -> Path:
         reporter.note("somebody should know this")
         return run
 
-    def specify(*_: object, kamailio_source: Path | None, kamailio_suite: str) -> SimpleNamespace:
-        assert (kamailio_source, kamailio_suite) == (None, "")
+    def specify(*_: object, given: dict[str, Recipe]) -> SimpleNamespace:
+        assert given == {}
         return SimpleNamespace(plan=PLAN)
 
     monkeypatch.setattr(host, "engine", lambda: None)
@@ -647,16 +653,18 @@ def test_a_run_of_a_source_hands_source_and_suite_on(
     lab_command: Lab, monkeypatch: pytest.MonkeyPatch, measured: Path, tmp_path: Path
 ) -> None:
     """As they were given."""
-    given: list[object] = []
+    built: list[Recipe] = []
 
-    def specify(*_: object, kamailio_source: Path | None, kamailio_suite: str) -> SimpleNamespace:
-        given.extend([kamailio_source, kamailio_suite])
+    def specify(*_: object, given: dict[str, Recipe]) -> SimpleNamespace:
+        built.extend(given.values())
         return SimpleNamespace(plan=PLAN)
 
     monkeypatch.setattr(assembly, "specify", specify)
+    (tmp_path / "src" / "modules").mkdir(parents=True)
+    (tmp_path / "src" / "Makefile.defs").touch()
     options = ("--kamailio-source", tmp_path, "--kamailio-suite", "bullseye")
     assert str(measured) in lab_command("run", EXPERIMENT, *options).out
-    assert given == [tmp_path, "bullseye"]
+    assert [(recipe.source, recipe.suite) for recipe in built] == [(tmp_path, "bullseye")]
 
 
 def test_a_run_for_programs_prints_json_alone(lab_command: Lab, measured: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import arguments, cli, errors, experiment, matrix, versions
-from lab.experiment import CpuLists, Keys, LimitKeys, SearchKeys, SpecimenKeys
+from lab.experiment import CpuLists, Keys, LimitKeys, SearchKeys, SpecimenKeys, StopKeys
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -98,6 +98,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
         ("### [limits]", LimitKeys),
         ("### [cpus]", CpuLists),
         ("### [search]", SearchKeys),
+        ("### [stop]", StopKeys),
         ("### [specimen]", SpecimenKeys),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from lab import versions
 from lab.errors import BadInputError, Exit
-from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, SpecimenKeys, read
+from lab.experiment import CpuLists, Experiment, Keys, LimitKeys, SpecimenKeys, StopKeys, read
 from lab.model import Limits, Specimen
 from lab.search import Parameters
 
@@ -269,6 +269,7 @@ PAGE = (ROOT / "docs" / "experiments.md").read_text()
         ("## Keys", Keys),
         ("### [limits]", LimitKeys),
         ("### [cpus]", CpuLists),
+        ("### [stop]", StopKeys),
         ("### [specimen]", SpecimenKeys),
     ],
 )

@@ -29,7 +29,7 @@ PLAN = replace(
     ),
 )
 CELLS = [cell.name for cell in PLAN.cells]
-SERVICES = override.build(PLAN, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+SERVICES = override.build(PLAN, LAYOUT, IMAGES, FOLDER)["services"]
 SERVERS = ["mysql", "mariadb"]
 
 
@@ -70,10 +70,10 @@ def test_the_services_by_hand_stay_down() -> None:
 
 def test_only_the_servers_of_the_plan_are_started() -> None:
     """Nobody waits for, or measures beside, a server that no cell uses."""
-    alone = override.build(testing.plan(), LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    alone = override.build(testing.plan(), LAYOUT, IMAGES, FOLDER)["services"]
     assert [name for name in alone if name in SERVERS] == ["mysql"]
     other = replace(testing.plan(), cells=(Cell("lua", "lua", "6.0.1", database="mariadb"),))
-    services = override.build(other, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    services = override.build(other, LAYOUT, IMAGES, FOLDER)["services"]
     assert [name for name in services if name in SERVERS] == ["mariadb"]
     assert set(services["kamailio"]["depends_on"]) == set(services["kamailio-lua"]["depends_on"]) == {"mariadb"}
 
@@ -166,8 +166,8 @@ def test_kamailio_has_the_socket_of_its_own_server(cell: str) -> None:
 )
 def test_a_cell_logs_as_it_is_observed(observe: str, log: str, tee: str | None, options: list[str]) -> None:
     """One thing of it apart from the others; by Docker, with a driver that can be read back."""
-    plan = replace(PLAN, cells=(Cell("lua", "lua", "6.0.1", observe=observe),))
-    service = override.build(plan, LAYOUT, IMAGES, FOLDER, "published.cfg")["services"]["kamailio-lua"]
+    plan = replace(PLAN, cells=(Cell("lua", "lua", "6.0.1", observe=observe, configuration="published.cfg"),))
+    service = override.build(plan, LAYOUT, IMAGES, FOLDER)["services"]["kamailio-lua"]
     assert (service["environment"]["LAB_LOG"], service["environment"].get("LAB_TEE")) == (log, tee)
     assert service["command"] == ["-x", "qm", *options]
     assert service.get("logging") == ({"driver": "json-file"} if observe == "docker" else None)
@@ -178,7 +178,7 @@ def test_who_shares_a_kamailio_has_none() -> None:
     """Nor a SIPp: both are the other cell's."""
     cells = (*PLAN.cells, Cell("lua-no-log", "lua", "5.6.3", observe="no-log", shares="lua-old"))
     plan = replace(PLAN, cells=cells)
-    services = override.build(plan, LAYOUT, IMAGES, FOLDER, "kamailio.cfg")["services"]
+    services = override.build(plan, LAYOUT, IMAGES, FOLDER)["services"]
     assert services.keys() == SERVICES.keys()
     assert override.services_of(plan) == override.services_of(PLAN)
 
@@ -206,7 +206,7 @@ Tagged.add_constructor("!override", _override)
 
 def written(plan: Plan = PLAN) -> dict[str, Any]:
     """The file as Compose sees it."""
-    text = override.text(override.build(plan, LAYOUT, IMAGES, FOLDER, "kamailio.cfg"))
+    text = override.text(override.build(plan, LAYOUT, IMAGES, FOLDER))
     services: dict[str, Any] = yaml.load(text, Loader=Tagged)["services"]  # noqa: S506  (a safe loader)
     return services
 

@@ -12,9 +12,10 @@ import pytest
 
 from lab import cli, frames, resolution, summary, testing
 from lab.errors import BadInputError, Exit
+from lab.estimators import ESTIMATORS, quantile
 from lab.model import Plan, SlicePlan, SliceRecord
 from lab.report import resolution as page
-from lab.resolution import ESTIMATORS, Resolution, Row
+from lab.resolution import Resolution, Row
 
 WAIT = 30
 PLANTED = "native-slow"
@@ -211,7 +212,7 @@ def test_a_run_without_pairs_is_refused(tmp_path: Path) -> None:
 def test_quantiles_see_less_than_a_microsecond(share: float) -> None:
     """Times are whole microseconds; a shift of 0.3 usec moves a quantile by as much, not by none or one."""
     draw = np.random.default_rng(6076).gamma(4, 5, 20_000)
-    estimator = resolution.quantile(share)
+    estimator = quantile(share)
     here, there = (estimator(np.sort(np.round(draw + shift).astype("int64"))) for shift in (0.0, 0.3))
     assert there - here == pytest.approx(0.3, abs=0.1)
     assert here == pytest.approx(float(np.quantile(draw, share)), abs=0.1)

@@ -49,7 +49,7 @@ SPECIFICATION = Specification(
     experiment="# as the user wrote it\n",
     layout=LAYOUT,
     make_images=lambda _: IMAGES,
-    configuration=FOLDER / "kamailio" / "etc" / "kamailio.cfg",
+    configurations=(FOLDER / "kamailio" / "etc" / "kamailio.cfg",),
     routings={"parity": Routing(FOLDER / "kamailio" / "etc" / "parity")},
     traffic=(FOLDER / "sipp" / "scenarios" / "register.xml",),
 )
@@ -157,7 +157,7 @@ def test_what_is_mounted_is_a_copy_in_the_run(run: Run) -> None:
     cells = (PLAN.cells[0], *(replace(cell, subscribers=12) for cell in PLAN.cells[1:]))
     bed = run(replace(SPECIFICATION, plan=replace(PLAN, cells=cells))) / "evidence" / "testbed"
     mounted = bed / "etc"
-    assert (mounted / "kamailio.cfg").read_bytes() == SPECIFICATION.configuration.read_bytes()
+    assert (mounted / "kamailio.cfg").read_bytes() == SPECIFICATION.configurations[0].read_bytes()
     assert {path.name for path in (mounted / "parity").iterdir()} >= {"native.cfg", "lua.lua", "python3.py"}
     scenarios = {path.name for path in (bed / "scenarios").iterdir()}
     assert scenarios == {"register.xml", "probe.xml", "users-10.csv", "users-12.csv"}
@@ -218,9 +218,10 @@ def test_a_configuration_of_another_name_has_ours_beside_it(run: Run, tmp_path: 
     """It may include ours; every cell is told which one to load."""
     mine = tmp_path / "mine.cfg"
     mine.write_text('include_file "kamailio.cfg"\n')
-    bed = run(replace(SPECIFICATION, configuration=mine)) / "evidence" / "testbed"
+    plan = replace(PLAN, cells=tuple(replace(cell, configuration="mine.cfg") for cell in PLAN.cells))
+    bed = run(replace(SPECIFICATION, plan=plan, configurations=(mine,))) / "evidence" / "testbed"
     assert (bed / "etc" / "mine.cfg").read_bytes() == mine.read_bytes()
-    assert (bed / "etc" / "kamailio.cfg").read_bytes() == SPECIFICATION.configuration.read_bytes()
+    assert (bed / "etc" / "kamailio.cfg").read_bytes() == SPECIFICATION.configurations[0].read_bytes()
     assert (bed / "override.yaml").read_text().count("LAB_CONFIGURATION: mine.cfg") == len(PLAN.cells)
 
 
@@ -462,5 +463,5 @@ def test_the_override_is_that_of_the_plan(run: Run) -> None:
     """Whoever reads the run can raise its testbed again."""
     folder = run() / "evidence" / "testbed"
     images = override.Images({"6.0.1": "sha256:0"}, {"mysql": "sha256:1"}, "sha256:2")
-    expected = override.build(PLAN, LAYOUT, images, str(folder), "kamailio.cfg")
+    expected = override.build(PLAN, LAYOUT, images, str(folder))
     assert (folder / "override.yaml").read_text() == override.text(expected)

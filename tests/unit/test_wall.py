@@ -21,6 +21,7 @@ LEFT = {
     "affinity",
     "assembly",
     "by_hand",
+    "candidates",
     "database",
     "edges",
     "execution",
@@ -37,12 +38,16 @@ LEFT = {
     "steps",
     "testbed",
 }
-RIGHT = {"capacity", "figures", "frames", "observer", "published", "report", "resolution", "summary"}
+RIGHT = {
+    *("capacity", "compare", "estimators", "figures", "frames", "history", "noise", "observer", "published", "report"),
+    *("resolution", "summary"),
+}
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
-    *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "kernelfiles"),
+    *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "gate", "kernelfiles"),
     *("latency", "layouts", "model", "observation", "plan", "planted", "preprocess", "process", "proof", "sampling"),
-    *("scenario", "search", "stats", "store", "testing", "topology", "tuning", "turns", "validity", "versions"),
+    *("robust", "running", "scenario", "search", "sequential", "stats", "store", "testing", "topology", "tuning"),
+    *("turns", "validity", "verdict", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 

@@ -1,0 +1,199 @@
+"""Commands that judge: gate, aa, compare, history. The first two measure by themselves."""
+
+import argparse
+import json
+import os
+import shlex
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from lab.errors import BadInputError, Exit
+from lab.model import Plan
+from lab.output import say
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from lab.candidates import Pair
+    from lab.gate import Attempt, Gate
+    from lab.runner import Specification
+    from lab.running import Enough
+    from lab.summary import Summary
+
+# Words, since what has them loads scipy.
+IMPROVEMENT = "improvement"
+_CODES = {
+    "pass": Exit.OK,
+    IMPROVEMENT: Exit.OK,
+    "regression": Exit.REGRESSION,
+    "inconclusive": Exit.INCONCLUSIVE,
+    "invalid": Exit.INVALID,
+}
+
+
+def gate(options: argparse.Namespace) -> int:
+    """Measure a candidate against its base, and judge it."""
+    from lab import gate as rules
+    from lab import noise
+    from lab.report import gate as page
+
+    with tempfile.TemporaryDirectory(prefix="kemi-lab-gate-") as folder:
+        client, pair, specification = _specify(options, options.base, options.candidate, Path(folder))
+        known = noise.smallest_delta(
+            noise.history(options.results), _machine(client, specification), noise.design_of(specification.plan)
+        )
+        console = Console(stderr=True, highlight=False)
+        if known is None:
+            said = "nobody has measured what this machine can tell apart: lab aa does"
+            console.print(f"! {said}", markup=False, soft_wrap=True)
+        elif options.delta < known:
+            problem = f"--delta {options.delta:.1%} is less than this machine can tell apart ({known:.1%} by lab aa)"
+            raise BadInputError(
+                problem, remedy="a larger delta, more rounds or slices, or a quieter machine: docs/gate.md"
+            )
+        attempts: list[Attempt] = []
+        while rules.unsettled(attempts):
+            if attempts:
+                console.print("! regression: a second, fresh run must say so, too", markup=False, soft_wrap=True)
+            attempts.append(_attempt(options, client, pair, specification))
+    verdict, reason = rules.conclude(attempts)
+    found = rules.Gate(
+        base=options.base,
+        candidate=options.candidate,
+        kind=pair.kind,
+        engine=options.engine,
+        delta=options.delta,
+        smallest_delta=known,
+        attempts=tuple(attempts),
+        verdict=verdict,
+        reason=reason,
+    )
+    _tell(options, found, page.markdown(found), page.junit(found))
+    say(json.dumps(asdict(found), indent=1) if options.json else page.text(found), end="\n" * options.json)
+    if options.annotate or os.environ.get("GITHUB_ACTIONS") == "true":
+        say(page.annotations(found), end="")
+    return Exit.IMPROVEMENT if verdict == IMPROVEMENT and options.tell_improvement else _CODES[verdict]
+
+
+def _tell(options: argparse.Namespace, found: "Gate", markdown: str, junit: str) -> None:
+    """Files for others; GitHub's job summary is one that is added to."""
+    from lab import store
+
+    store.dump(found, options.results / found.attempts[-1].run / "gate.json")
+    summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown)
+    if options.junit:
+        store.write_atomically(options.junit.absolute(), junit.encode())
+
+
+def _attempt(
+    options: argparse.Namespace, client: "DockerClient", pair: "Pair", specification: "Specification"
+) -> "Attempt":
+    from lab import gate as rules
+
+    folder, plan, summary = _measure(options, client, specification, rules.enough(pair.candidate, options.delta))
+    found = {(row.cell, row.leg): row.comparison for row in summary.comparisons}
+    judged = rules.legs(plan, pair.candidate, found, plan.alpha)
+    return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(summary))
+
+
+def _failed(summary: "Summary") -> list[str] | None:
+    """Why the run is not valid; None where it is."""
+    if summary.valid:
+        return None
+    reasons = [f"{cell}: {why}" for cell, why in summary.broken.items()]
+    reasons += [reason for cell in summary.cells.values() for reason in cell.reasons]
+    return [*reasons, *summary.notes]
+
+
+def aa(options: argparse.Namespace) -> int:
+    """Measure the baseline against itself, and what that lets a gate find here."""
+    from lab import noise
+    from lab.report import gate as page
+    from lab.running import narrow_enough
+
+    with tempfile.TemporaryDirectory(prefix="kemi-lab-aa-") as folder:
+        client, _, specification = _specify(options, options.routing, options.routing, Path(folder))
+        run, plan, summary = _measure(options, client, specification, narrow_enough)
+    entries = noise.history(options.results)
+    latest = next(one for one in entries if one.run == run.name)
+    alike = [one for one in entries if (one.machine, one.design) == (latest.machine, latest.design)]
+    delta = noise.smallest_delta(alike, latest.machine, latest.design)
+    if options.json:
+        say(json.dumps({"latest": asdict(latest), "history": [asdict(one) for one in alike], "delta": delta}, indent=1))
+    else:
+        say(page.noise(latest, alike, delta, alpha=plan.alpha), end="")
+    return Exit.OK if summary.valid else Exit.INVALID
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Two datasets, or two cells of one."""
+    from lab import compare
+    from lab.report import compare as page
+
+    found = compare.read(options.results, options.first, options.second)
+    whole = {**asdict(found), "comparable": found.comparable}
+    say(json.dumps(whole, indent=1) if options.json else page.markdown(found), end="\n" * options.json)
+    return Exit.OK if found.valid else Exit.INVALID
+
+
+def history(options: argparse.Namespace) -> int:
+    """Ratios of all runs in a folder, and where they changed."""
+    from lab import history
+    from lab.report import history as page
+
+    found = history.read(options.results, options.name)
+    say(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
+    return Exit.OK
+
+
+def _specify(
+    options: argparse.Namespace, base: str, candidate: str, folder: Path
+) -> "tuple[DockerClient, Pair, Specification]":
+    from lab import assembly, candidates, experiment, host
+
+    asked = experiment.read(options.experiment)
+    pair = candidates.pair(asked, base, candidate, options.engine, folder)
+    client = host.engine()
+    specification = assembly.specify(pair.experiment, client, given=pair.given)
+    said = shlex.join(["lab", options.command, base, candidate, "--engine", options.engine])
+    text = f"# as carried out by: {said}\n{specification.experiment}"
+    return client, pair, replace(specification, experiment=text)
+
+
+def _machine(client: "DockerClient", specification: "Specification") -> str:
+    from lab import host, noise
+
+    cpus = {role.value: numbers for role, numbers in specification.layout.cpus.items()}
+    return noise.machine_of(asdict(host.facts(client)), cpus)
+
+
+def _measure(
+    options: argparse.Namespace, client: "DockerClient", specification: "Specification", enough: "Enough"
+) -> "tuple[Path, Plan, Summary]":
+    """One run, its figures, and its part in the history of this machine's noise."""
+    from lab import frames, noise, runner, store, summary, validity
+    from lab.progress import RunProgress
+    from lab.session import Judges
+
+    console = Console(stderr=True, highlight=False)
+    with RunProgress(console, specification.plan) as progress:
+        folder = runner.run(
+            specification,
+            client,
+            options.results,
+            judges=Judges(validity.judge, validity.judge_start),
+            reporter=progress,
+            enough=enough,
+        )
+    frames.write(folder)
+    found = summary.write(folder)
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
+    noise.keep(options.results, noise.entry(folder, plan, found))
+    return folder, plan, found

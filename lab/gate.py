@@ -1,0 +1,107 @@
+"""A gate's decisions: when its rounds are enough, what an attempt says, and what two of them say together. Pure.
+
+docs/gate.md explains them. A regression is only called one when a second, fresh attempt calls it that as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lab import stats, verdict
+from lab.model import Plan
+from lab.running import Enough, Key, Running
+from lab.stats import Comparison
+from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
+
+INVALID = "invalid"
+ATTEMPTS = 2  # of which both must call a regression one
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of base and candidate, judged leg by leg. Of a run that is not valid there is no verdict."""
+
+    run: str
+    valid: bool
+    rounds: int
+    verdict: str
+    legs: dict[str, Comparison]
+    rulings: dict[str, Ruling]
+    aa: dict[str, Comparison]  # the base against itself
+    failed: tuple[str, ...] = ()  # checks
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What was asked, what was found, and what that means."""
+
+    base: str
+    candidate: str
+    kind: str
+    engine: str
+    delta: float  # the slowdown that may pass, a ratio less 1
+    smallest_delta: float | None  # that this machine's noise lets a gate find; None: nobody has looked
+    attempts: tuple[Attempt, ...]
+    verdict: str  # a Verdict, or INVALID
+    reason: str
+
+
+def enough(candidate: str, delta: float) -> Enough:
+    """The gate's stopping rule: at a look that gives a verdict."""
+
+    def rule(plan: Plan, running: Running) -> str:
+        judged = legs(plan, candidate, running.comparisons(plan, plan.alpha), plan.alpha)
+        whole = verdict.of_all([verdict.of_leg(leg, delta) for leg in judged])
+        return "" if whole == Verdict.INCONCLUSIVE else f"{whole}, by what is known so far"
+
+    return rule
+
+
+def legs(plan: Plan, candidate: str, found: Mapping[Key, Comparison], alpha: float) -> list[Leg]:
+    """What is judged: each leg of the candidate, and all of a call together, with the base against itself in it.
+
+    `found` has its intervals at `alpha`.
+    """
+    return [
+        Leg(
+            name=leg,
+            found=comparison,
+            aa=found[plan.aa_cell, leg],
+            aa_wide=stats.at_level(found[plan.aa_cell, leg], alpha, min(AA_ALPHA, alpha)),
+        )
+        for (cell, leg), comparison in found.items()
+        if cell == candidate and (plan.aa_cell, leg) in found
+    ]
+
+
+def attempt(plan: Plan, judged: Sequence[Leg], delta: float, *, run: str, failed: Sequence[str] | None) -> Attempt:
+    """Judge a run; `failed` are the checks that make it invalid, None where it is valid."""
+    rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
+    return Attempt(
+        run=run,
+        valid=failed is None,
+        rounds=len(plan.rounds),
+        verdict=INVALID if failed is not None else verdict.of_all(list(rulings.values())),
+        legs={leg.name: leg.found for leg in judged},
+        rulings=rulings,
+        aa={leg.name: leg.aa for leg in judged},
+        failed=tuple(failed or ()),
+    )
+
+
+def unsettled(attempts: Sequence[Attempt]) -> bool:
+    """Whether another attempt is needed: a first regression has to be confirmed."""
+    return not attempts or (attempts[-1].verdict == Verdict.REGRESSION and len(attempts) < ATTEMPTS)
+
+
+def conclude(attempts: Sequence[Attempt]) -> tuple[str, str]:
+    """The verdict of all attempts, and why."""
+    last = attempts[-1]
+    if last.verdict == INVALID:
+        return INVALID, last.failed[0] if last.failed else "not every planned slice is valid"
+    reasons = [f"{leg}: {ruling.reason}" for leg, ruling in last.rulings.items() if ruling.verdict == last.verdict]
+    why = "; ".join(reasons) or "nothing could be compared"
+    if len(attempts) < ATTEMPTS:
+        return last.verdict, why
+    if last.verdict == Verdict.REGRESSION:
+        return last.verdict, f"{why}; confirmed by a second run"
+    return Verdict.INCONCLUSIVE, f"a first run said regression, a second one {last.verdict}: {why}"

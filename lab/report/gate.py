@@ -1,0 +1,174 @@
+"""A gate's outcome for people and for CI: text, Markdown (a GitHub job summary), JUnit XML, workflow annotations."""
+
+from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree as ET
+
+from lab.gate import INVALID, Attempt, Gate
+from lab.noise import Entry
+from lab.report.markdown import table
+from lab.stats import Comparison
+from lab.verdict import Verdict
+
+SHOWN = 8  # failed checks
+
+_LEVEL = {Verdict.REGRESSION: "error", Verdict.INCONCLUSIVE: "warning", INVALID: "error"}
+_HEADS = ("leg", "candidate / base", "interval", "detectable", "verdict", "base / itself")
+
+
+def text(found: Gate) -> str:
+    """For a terminal or a log."""
+    return "\n".join(_text(found)) + "\n"
+
+
+def markdown(found: Gate) -> str:
+    """For a job summary or a comment."""
+    return "\n".join(_markdown(found)) + "\n"
+
+
+def _text(found: Gate) -> Iterator[str]:
+    yield f"{found.verdict.upper()}: {found.reason}"
+    yield _question(found)
+    for number, attempt in enumerate(found.attempts, 1):
+        yield ""
+        yield f"run {number}: {attempt.run}, {_rounds(attempt)}: {attempt.verdict}"
+        yield from _aligned([_HEADS, *_rows(attempt)])
+        yield from (f"  ! {reason}" for reason in _failed(attempt))
+
+
+def _markdown(found: Gate) -> Iterator[str]:
+    yield f"## kemi-lab gate: {found.verdict}"
+    yield ""
+    yield f"**{_escaped(found.reason)}**"
+    yield ""
+    yield _escaped(_question(found))
+    for number, attempt in enumerate(found.attempts, 1):
+        yield ""
+        yield f"Run {number}, `{attempt.run}`, {_rounds(attempt)}: {attempt.verdict}"
+        yield ""
+        yield from table(_HEADS, [[_escaped(cell) for cell in row] for row in _rows(attempt)])
+        if attempt.failed:
+            yield ""
+            yield from (f"- {_escaped(reason)}" for reason in _failed(attempt))
+    yield ""
+
+
+def _question(found: Gate) -> str:
+    noise = "not known (lab aa)" if found.smallest_delta is None else _percent(found.smallest_delta)
+    return (
+        f"{found.kind} {found.candidate} against {found.base}, engine {found.engine}; a slowdown of up to "
+        f"{_percent(found.delta)} may pass; the least that this machine can tell apart: {noise}"
+    )
+
+
+def _rows(attempt: Attempt) -> list[tuple[str, ...]]:
+    return [
+        (
+            leg,
+            _number(found.ratio),
+            _interval(found),
+            "-" if found.mde is None else _percent(found.mde),
+            f"{attempt.rulings[leg].verdict}: {attempt.rulings[leg].reason}",
+            _interval(attempt.aa[leg]),
+        )
+        for leg, found in attempt.legs.items()
+    ]
+
+
+def _failed(attempt: Attempt) -> Iterator[str]:
+    yield from attempt.failed[:SHOWN]
+    if len(attempt.failed) > SHOWN:
+        yield f"and {len(attempt.failed) - SHOWN} more: lab report {attempt.run}"
+
+
+def junit(found: Gate) -> str:
+    """A test suite of one test a leg, by the last run. What is not known is an error, never a pass."""
+    last = found.attempts[-1]
+    suite = ET.Element("testsuite", name="kemi-lab gate", tests=str(len(last.rulings) + 1))
+    cases = {leg: (str(ruling.verdict), ruling.reason) for leg, ruling in last.rulings.items()}
+    for leg, (verdict, reason) in {**cases, "gate": (found.verdict, found.reason)}.items():
+        case = ET.SubElement(suite, "testcase", classname=f"{found.candidate} against {found.base}", name=leg)
+        if verdict in {Verdict.PASS, Verdict.IMPROVEMENT}:
+            continue
+        kind = "failure" if verdict == Verdict.REGRESSION else "error"
+        ET.SubElement(case, kind, type=verdict, message=reason)
+    for kind in ("failure", "error"):
+        suite.set(f"{kind}s", str(len(suite.findall(f"./testcase/{kind}"))))
+    ET.indent(suite)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+
+
+def annotations(found: Gate) -> str:
+    """GitHub's workflow commands."""
+    level = _LEVEL.get(found.verdict, "notice")
+    return f"::{level} title=kemi-lab gate%3A {found.verdict}::{_data(found.reason)}\n"
+
+
+def noise(latest: Entry, entries: Sequence[Entry], delta: float | None, *, alpha: float) -> str:
+    """The baseline against itself, and the history of that."""
+    return "\n".join(_noise(latest, entries, delta, alpha)) + "\n"
+
+
+def _noise(latest: Entry, entries: Sequence[Entry], delta: float | None, alpha: float) -> Iterator[str]:
+    yield f"{latest.cell} against itself: {latest.run}, {latest.rounds} rounds{'' if latest.valid else ', INVALID'}"
+    yield from _aligned(
+        [
+            ("leg", "ratio", f"interval at {1 - alpha:.1%}", "a gate finds"),
+            *(
+                (leg, _number(found.ratio), _interval(found), _percent(latest.detectable.get(leg)))
+                for leg, found in latest.legs.items()
+            ),
+        ]
+    )
+    yield ""
+    yield "the same on this machine so far, as its noisiest leg:"
+    yield from _aligned(
+        [
+            ("run", "a gate finds", ""),
+            *(
+                (one.run, _percent(max(one.detectable.values(), default=None)), "" if one.valid else "invalid")
+                for one in entries
+            ),
+        ]
+    )
+    yield ""
+    yield (
+        "no valid run yet: nothing can be said of a delta"
+        if delta is None
+        else f"the smallest delta of a gate here: {_percent(delta)}"
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+
+
+def _rounds(attempt: Attempt) -> str:
+    return f"{attempt.rounds} round{'s' * (attempt.rounds != 1)}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(found: Comparison) -> str:
+    if found.ci_low is None or found.ci_high is None:
+        return "-"
+    return f"{found.ci_low:.3f} to {found.ci_high:.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}".replace("%", " %")
+
+
+def _escaped(line: str) -> str:
+    """Names are the user's: none of them is to be Markdown, or HTML."""
+    for sign in "\\`*_<>[]":
+        line = line.replace(sign, f"\\{sign}")
+    return line
+
+
+def _data(line: str) -> str:
+    """As GitHub's runner decodes it."""
+    return line.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,82 @@
+"""What a run says while it goes on: ratios from its slices' tallies, and whether a declared rule has enough of them.
+
+Left and right of the wall; what counts in the end is the summary, from every message.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lab import stats
+from lab.model import Plan, SliceRecord
+from lab.observation import WAYS
+from lab.stats import ALPHA, Comparison
+
+Key = tuple[str, str]  # cell, and leg or what all legs together are called
+
+
+@dataclass(slots=True)
+class Running:
+    """Sums of usec and counts of requests, per cell, round and leg, of slices that count."""
+
+    _requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    _usec: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+
+    def add(self, record: SliceRecord) -> None:
+        """One more slice; a warm-up, or one that is not valid, counts for nothing."""
+        if record.reasons or record.plan.warmup:
+            return
+        for leg, requests in record.tally.messages.items():
+            key = record.plan.cell, record.plan.round, leg
+            self._requests[key] += requests
+            self._usec[key] += record.tally.usec_sum[leg]
+
+    def comparisons(self, plan: Plan, alpha: float = ALPHA) -> dict[Key, Comparison]:
+        """Each cell against its baseline, by the legs that both have, and by all of a call where they have the same."""
+        return {key: stats.compare(logs, alpha) for key, logs in self.log_ratios(plan)}
+
+    def log_ratios(self, plan: Plan) -> Iterator[tuple[Key, list[float]]]:
+        """Their logarithms, one a round."""
+        for cell in plan.cells:
+            own, theirs = (plan.scenario_of(name).leg_names for name in (cell.name, cell.baseline))
+            logged = WAYS[cell.observe].logged and WAYS[plan.cell(cell.baseline).observe].logged
+            if cell.name == cell.baseline or not logged:
+                continue
+            compared: dict[str, tuple[str, ...]] = {leg: (leg,) for leg in own if leg in theirs}
+            if own == theirs and len(own) > 1:
+                compared[plan.scenario_of(cell.name).whole] = own
+            for name, legs in compared.items():
+                yield (
+                    (cell.name, name),
+                    stats.log_ratios(self._costs(plan, cell.name, legs), self._costs(plan, cell.baseline, legs)),
+                )
+
+    def _costs(self, plan: Plan, cell: str, legs: tuple[str, ...]) -> dict[int, float]:
+        """Mean usec of these legs together, by round; of a round that lacks one of them none."""
+        found: dict[int, float] = {}
+        for planned in plan.rounds:
+            keys = [(cell, planned.number, leg) for leg in legs]
+            if all(self._requests[key] for key in keys):
+                found[planned.number] = sum(self._usec[key] / self._requests[key] for key in keys)
+        return found
+
+
+Enough = Callable[[Plan, Running], str]  # why no more rounds are needed; nothing: they are
+
+
+def narrow_enough(plan: Plan, running: Running) -> str:
+    """The rule of an experiment with [stop]: every interval is as narrow as was declared."""
+    if plan.half_width is None:
+        return ""
+    widths = [_half_width(found) for found in running.comparisons(plan, plan.alpha).values()]
+    if not widths or max(widths) > plan.half_width:
+        return ""
+    return f"no interval is wider than {max(widths):.1%} to either side, {plan.half_width:.1%} were asked for"
+
+
+def _half_width(found: Comparison) -> float:
+    """How far the interval reaches to its wider side, as a share of the ratio; without one it reaches everywhere."""
+    if found.ratio is None or found.ci_high is None:
+        return math.inf
+    return found.ci_high / found.ratio - 1

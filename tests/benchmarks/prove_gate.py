@@ -1,0 +1,164 @@
+"""The gate on the real thing: right about identical builds, it sees what was planted, and passes nothing broken.
+
+    just prove-gate                    all of it, an hour and more on two CPUs
+    just prove-gate identical --times 2
+
+Every gate is a process as a user would start it, with containers of its own, one after the other. At the end: a table,
+and what each claim came to. The exit code is 1 if a claim does not hold.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+
+from lab.errors import Exit
+from lab.testbed import LABEL_RUN
+from tests.docker.driver import SCRIPT, rewrite, scripts
+
+ENGINE = "native"
+WORDS = {"pass", "improvement", "regression", "inconclusive", "invalid"}
+STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is done, how often, and what must come of it."""
+
+    name: str
+    times: int
+    candidate: Callable[[Path], str]
+    may: frozenset[str]
+    starve: str = ""  # part of the name of the containers that get next to no CPU time
+
+
+def _parity(_: Path) -> str:
+    return "parity"
+
+
+def _slower(usec: int) -> Callable[[Path], str]:
+    return lambda _: f"parity-plus-{usec}us"
+
+
+def _broken(folder: Path) -> str:
+    """A routing that answers every request at once, and does nothing: it looks quick."""
+    broken = scripts(folder / "broken")
+    rewrite(broken / "native.cfg", "request_route {\n", 'request_route {\n    sl_send_reply("200", "OK");\n    exit;\n')
+    return str(broken)
+
+
+# The challenge leg takes some 35 usec here: 4 are above 10 % of it, 2 above 5.
+CLAIMS = (
+    Claim("identical", 6, _parity, frozenset({"pass", "improvement", "inconclusive"})),
+    Claim("planted 4 usec", 5, _slower(4), frozenset({"regression"})),
+    Claim("planted 2 usec", 3, _slower(2), frozenset({"regression", "inconclusive"})),
+    Claim("broken engine", 1, _broken, frozenset({"invalid", "inconclusive"})),
+    Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),
+    Claim("starved SIPp", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="sipp-native-candidate"),
+)
+
+
+@contextmanager
+def starved(part: str, results: Path) -> Iterator[None]:
+    """While this lasts, containers of runs in this folder with that in their name get next to no CPU time."""
+    client, over, done = docker.from_env(), threading.Event(), set[str]()
+
+    def starve(container: Container) -> None:
+        if part in str(container.name) and container.id not in done:
+            with suppress(NotFound, APIError):  # it is gone already
+                container.update(cpu_period=1_000_000, cpu_quota=STARVED_NSEC // 1000)
+                done.add(str(container.id))
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            for run in (path.name for path in results.glob("*-gate-*")):
+                for container in client.containers.list(filters={"label": f"{LABEL_RUN}={run}"}, ignore_removed=True):
+                    starve(container)
+
+    thread = threading.Thread(target=watch)
+    if part:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if part:
+            thread.join()
+        client.close()
+
+
+def gate(claim: Claim, results: Path, folder: Path) -> dict[str, Any]:
+    """One gate; what it found."""
+    folder.mkdir()
+    candidate = claim.candidate(folder)
+    command = [str(SCRIPT), "gate", "parity", candidate, "--engine", ENGINE, "--results", str(results), "--json"]
+    begun = time.monotonic()
+    with starved(claim.starve, results):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if not done.stdout:  # nothing was judged, and it has said why
+        return {
+            "verdict": f"exit code {done.returncode}",
+            "reason": "",
+            "seconds": time.monotonic() - begun,
+            "attempts": [],
+        }
+    return {**json.loads(done.stdout), "seconds": time.monotonic() - begun}
+
+
+def row(claim: Claim, found: dict[str, Any]) -> str:
+    """One line of the table."""
+    attempts = found["attempts"]
+    last: dict[str, Any] = attempts[-1] if attempts else {"legs": {}}
+    ratios = [
+        f"{leg} {one['ratio']:.3f} ({one['ci_low']:.3f} to {one['ci_high']:.3f})"
+        for leg, one in last["legs"].items()
+        if one["ci_low"] is not None
+    ]
+    rounds = " + ".join(str(one["rounds"]) for one in attempts)
+    holds = "" if found["verdict"] in claim.may else "  <- must not be"
+    return (
+        f"{claim.name:15} {found['verdict']:13} {rounds:8} rounds {found['seconds']:5.0f} s  {'; '.join(ratios)}{holds}"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run the claims that are named, or all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("claims", nargs="*", choices=[*(claim.name for claim in CLAIMS), []], help="default: all")
+    parser.add_argument("--times", type=int, help="so often each, in place of its own number")
+    options = parser.parse_args(arguments)
+    wanted = [claim for claim in CLAIMS if not options.claims or claim.name in options.claims]
+    lines: list[str] = []
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="kemi-lab-prove-") as place:
+        results = Path(place) / "results"
+        for claim in wanted:
+            verdicts: list[str] = []
+            for number in range(options.times or claim.times):
+                found = gate(claim, results, Path(place) / f"{claim.name}-{number}")
+                verdicts.append(str(found["verdict"]))
+                lines.append(row(claim, found))
+                print(lines[-1], file=sys.stderr, flush=True)
+            held = all(verdict in claim.may for verdict in verdicts)
+            failed += not held
+            lines.append(
+                f"{'holds' if held else 'FAILS'}: {claim.name}, {len(verdicts)} times: {', '.join(verdicts)}\n"
+            )
+    print("\n".join(lines))
+    return Exit.REGRESSION if failed else Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

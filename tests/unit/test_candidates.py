@@ -1,0 +1,162 @@
+"""What somebody names at a shell becomes an experiment that compares just that."""
+
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab import candidates, experiment
+from lab.candidates import Kind, Pair
+from lab.errors import BadInputError
+from lab.versions import ROOT
+
+GATE = ROOT / "experiments" / "gate.toml"
+COMMON = 'loadmodule "tm.so"\n'
+
+
+def pair(base: object, candidate: object, folder: Path, engine: str = "lua") -> Pair:
+    """As `lab gate` would measure it."""
+    place = folder / "copies"
+    place.mkdir()
+    return candidates.pair(experiment.read(GATE), str(base), str(candidate), engine, place)
+
+
+def refused(base: object, candidate: object, folder: Path, engine: str = "lua") -> str:
+    """How it is not."""
+    with pytest.raises(BadInputError) as caught:
+        pair(base, candidate, folder, engine)
+    return f"{caught.value}\n{caught.value.remedy}\n{caught.value.detail}"
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """In a repository of somebody's."""
+    own = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *own, "-C", str(folder), *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """With a script, a configuration and a source tree, each changed since `old`."""
+    place = tmp_path / "repository"
+    for name in ("routing/lua.lua", "common.cfg", "src/Makefile.defs", "src/modules/app_lua/app_lua.c"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(f"{COMMON}-- old\n")
+    git(tmp_path, "init", "--quiet", "repository")
+    git(place, "add", ".")
+    git(place, "commit", "--quiet", "--message", "old")
+    git(place, "tag", "old")
+    for path in (
+        place / "routing" / "lua.lua",
+        place / "common.cfg",
+        place / "src" / "modules" / "app_lua" / "app_lua.c",
+    ):
+        path.write_text(f"{COMMON}-- new\n")
+    return place
+
+
+def scripts(found: Pair) -> list[str]:
+    """The scripts of both, as they will be measured."""
+    return [Path(folder, "lua.lua").read_text() for folder in found.experiment.factor("routing")]
+
+
+def test_two_scripts(tmp_path: Path) -> None:
+    """Of whatever name, each in a folder with nothing else, called as the entry point looks for it."""
+    for name in ("mine", "yours"):
+        (tmp_path / f"{name}.lua").write_text(f"-- {name}")
+    found = pair(tmp_path / "mine.lua", tmp_path / "yours.lua", tmp_path)
+    assert (found.kind, found.base, found.candidate) == (Kind.ROUTING, "lua-base", "lua-candidate")
+    assert scripts(found) == ["-- mine", "-- yours"]
+    assert (found.experiment.keys.engines, found.experiment.keys.baseline) == (["lua"], "lua-base")
+    assert found.experiment.keys.rounds == experiment.read(GATE).keys.rounds
+
+
+def test_native_routing_is_no_common_configuration(tmp_path: Path) -> None:
+    """Both end in .cfg; a common one loads modules."""
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.cfg").write_text("request_route {\n}\n")
+        (tmp_path / f"{name}-common.cfg").write_text(COMMON)
+    assert pair(tmp_path / "one.cfg", tmp_path / "other.cfg", tmp_path, "native").kind == Kind.ROUTING
+    (tmp_path / "copies").rename(tmp_path / "done")
+    found = pair(tmp_path / "one-common.cfg", tmp_path / "other-common.cfg", tmp_path, "native")
+    assert found.kind == Kind.CONFIGURATION
+    assert [Path(path).name for path in found.experiment.factor("configuration")] == ["base.cfg", "candidate.cfg"]
+
+
+def test_a_routing_of_ours_with_a_planted_wait(tmp_path: Path) -> None:
+    """How a gate is tried."""
+    found = pair("parity", "parity-plus-9us", tmp_path)
+    plain, planted = scripts(found)
+    assert "planted" not in plain
+    assert "os.clock() + 9e-6" in planted
+
+
+def test_two_releases(tmp_path: Path) -> None:
+    """Each under a name of its own, also where it is the same one twice."""
+    found = pair("6.0.1", "6.1", tmp_path)
+    assert found.kind == Kind.RELEASE
+    assert {name: recipe.tag for name, recipe in found.given.items()} == {
+        "base": "kemi-lab/kamailio:6.0.1",
+        "candidate": "kemi-lab/kamailio:6.1",
+    }
+
+
+def test_a_path_as_it_was_at_a_commit(repository: Path, tmp_path: Path) -> None:
+    """A script, its folder, a configuration, a whole source tree: against what lies there now."""
+    folder, script = repository / "routing", repository / "routing" / "lua.lua"
+    for number, (path, kind) in enumerate(
+        [(script, Kind.ROUTING), (folder, Kind.ROUTING), (repository / "common.cfg", Kind.CONFIGURATION)]
+    ):
+        own = tmp_path / str(number)
+        own.mkdir()
+        found = pair(f"{path}@old", path, own)
+        assert found.kind == kind
+        copies = [Path(copy) for copy in found.experiment.factor(kind.value)]
+        texts = [(copy / "lua.lua" if copy.is_dir() else copy).read_text() for copy in copies]
+        assert texts == [f"{COMMON}-- old\n", f"{COMMON}-- new\n"]
+    found = pair(f"{repository}@old", repository, tmp_path)
+    assert found.kind == Kind.SOURCE
+    assert len({recipe.tag for recipe in found.given.values()}) == 2, "they differ, so their images do"
+
+
+def test_a_tarball_is_a_source(repository: Path, tmp_path: Path) -> None:
+    """As is a tree."""
+    with tarfile.open(tmp_path / "mine.tar.gz", "w:gz") as archive:
+        archive.add(repository, "kamailio")
+    found = pair(tmp_path / "mine.tar.gz", repository, tmp_path)
+    assert found.kind == Kind.SOURCE
+    assert found.given.keys() == {"base", "candidate"}
+
+
+def test_a_name_that_means_nothing(tmp_path: Path) -> None:
+    """It is said what could be named."""
+    said = refused(tmp_path / "nowhere.lua", tmp_path / "nowhere.lua", tmp_path)
+    assert "nowhere.lua: nothing that can be compared" in said
+    assert "PATH@COMMIT" in said
+
+
+@pytest.mark.parametrize("commit", ["nowhere", "--output=elsewhere", "old:routing"])
+def test_a_commit_that_is_not_there(repository: Path, tmp_path: Path, commit: str) -> None:
+    """Nor is a commit an option of git's."""
+    said = refused(f"{repository / 'routing'}@{commit}", repository / "routing", tmp_path)
+    assert "name a commit" in said
+    assert not (repository / "elsewhere").exists()
+
+
+def test_two_of_different_kinds(tmp_path: Path) -> None:
+    """Nobody could say what made the difference."""
+    assert "a release" in refused("6.0.1", "parity", tmp_path)
+
+
+def test_a_folder_without_the_engines_script(tmp_path: Path) -> None:
+    """It would be Kamailio that says so, later."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "ruby.rb").touch()
+    said = refused(tmp_path / "mine", tmp_path / "mine", tmp_path)
+    assert "mine has no script for engine lua" in said
+    assert "it has ruby.rb" in said
+
+
+def test_a_wait_cannot_be_planted_everywhere(tmp_path: Path) -> None:
+    """Ruby's has no clock."""
+    assert "no clock" in refused("parity", "parity-plus-9us", tmp_path, "ruby")

@@ -1,0 +1,270 @@
+"""The commands that judge, from their command line to their exit code: all but the testbed, whose times are made up."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from lab import assembly, host, noise, runner, store, testing, topology
+from lab.cores import Layout
+from lab.errors import Exit
+from lab.host import Facts
+from lab.model import Plan, Role
+from lab.runner import Specification
+from lab.running import Enough, Running
+from tests.unit import machine
+from tests.unit.test_cli import Lab, lab_command
+
+__all__ = ["lab_command"]  # a fixture
+
+EXPERIMENT = """
+name = "gate"
+engines = ["native"]
+baseline = "native"
+rounds = 8
+slices = 2
+slice_seconds = 0.5
+rate_per_s = 100
+repeats = 0
+
+[stop]
+looks = [4, 8]
+"""
+
+
+@dataclasses.dataclass
+class World:
+    """How the testbed of these tests behaves."""
+
+    results: Path
+    file: Path
+    factors: list[float] = dataclasses.field(default_factory=lambda: [1.0])  # of the candidate, run by run
+    broken: bool = False  # the candidate's start is not proven
+    runs: list[str] = dataclasses.field(default_factory=list)
+
+    def options(self) -> tuple[object, ...]:
+        """Where things are."""
+        return ("--experiment", self.file, "--results", self.results)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A machine on which a leg takes what a test says."""
+    place = World(tmp_path / "results", tmp_path / "gate.toml")
+    place.file.write_text(EXPERIMENT)
+
+    def run(
+        specification: Specification, _client: object, results: Path, *, enough: Enough, **_judges_and_reporter: object
+    ) -> Path:
+        plan, running = specification.plan, Running()
+        factor = place.factors[min(len(place.runs), len(place.factors) - 1)]
+        made = []
+        for planned in plan.rounds:
+            for piece in planned.slices:
+                # The seed of a slice is its name: another one in each run.
+                log = testing.slice_log(
+                    replace(piece, round=piece.round + 100 * len(place.runs)),
+                    factor=factor if piece.cell.endswith("-candidate") else 1.0,
+                )
+                log = log.replace(f"|{piece.round + 100 * len(place.runs)}.".encode(), f"|{piece.round}.".encode())
+                made.append((testing.record(piece, log, engine=plan.cell(piece.cell).engine), log))
+                running.add(made[-1][0])
+            if planned.number in plan.looks[:-1] and enough(plan, running):
+                plan = replace(plan, rounds=plan.rounds[: planned.number], stopped_after=planned.number)
+                break
+        unproven = "engine proof: no marker"
+        folder = testing.run(
+            results,
+            plan,
+            made,
+            spoil=lambda start: (
+                replace(start, reasons=(unproven,)) if place.broken and "candidate" in start.cell else start
+            ),
+        )
+        place.runs.append(folder.name)
+        return machine.describe(folder)
+
+    known = {field.name: machine.FACTS[field.name] for field in dataclasses.fields(Facts)}
+    monkeypatch.setattr(host, "engine", lambda: None)
+    monkeypatch.setattr(host, "facts", lambda _client: Facts(**known))  # type: ignore[arg-type]
+    monkeypatch.setattr(topology, "this", lambda: topology.read(Path("/nowhere"), (0, 1), 0))
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return place  # type: ignore[return-value]
+
+
+Gate = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gate(lab_command: Lab, world: World) -> Gate:
+    """A gate of our routing against itself, whose candidate takes what the world says."""
+
+    def run(*options: object) -> tuple[int, str, str]:
+        return lab_command("gate", "parity", "parity", "--delta", "20%", *world.options(), *options)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("factors", "options", "code", "word", "runs"),
+    [
+        ([1.0], (), Exit.OK, "PASS", 1),
+        ([0.5], (), Exit.OK, "IMPROVEMENT", 1),
+        ([0.5], ("--tell-improvement",), Exit.IMPROVEMENT, "IMPROVEMENT", 1),
+        ([1.6], (), Exit.REGRESSION, "REGRESSION", 2),
+        ([1.6, 1.0], (), Exit.INCONCLUSIVE, "INCONCLUSIVE", 2),
+        ([1.2], (), Exit.INCONCLUSIVE, "INCONCLUSIVE", 1),
+    ],
+    ids=["pass", "improvement", "told improvement", "regression", "not confirmed", "near delta"],
+)
+def test_each_verdict_has_its_code(  # noqa: PLR0917
+    gate: Gate,
+    world: World,
+    factors: list[float],
+    options: tuple[str, ...],
+    code: Exit,
+    word: str,
+    runs: int,
+) -> None:
+    """The word comes first; a regression takes two runs."""
+    world.factors = factors
+    ended = gate(*options)
+    assert (ended[0], len(world.runs)) == (code, runs), ended[1]
+    assert ended[1].startswith(f"{word}: ")
+
+
+def test_a_candidate_that_cannot_be_proven_is_invalid(gate: Gate, world: World) -> None:
+    """Never a pass, however quick it looks; what failed is said."""
+    world.broken, world.factors = True, [0.1]
+    code, out, _ = gate()
+    assert code == Exit.INVALID
+    assert out.startswith("INVALID: ")
+    assert "engine proof: no marker" in out
+
+
+def test_a_gate_ends_at_the_look_that_settles_it(gate: Gate, world: World) -> None:
+    """After four of eight rounds; near delta it runs to its end."""
+    gate()
+    world.factors = [1.2]
+    gate()
+    plans = [store.load(Plan, world.results / run / "evidence" / "plan.json") for run in world.runs]
+    assert [len(plan.rounds) for plan in plans] == [4, 8]
+
+
+def test_it_is_told_to_programs(gate: Gate, world: World, tmp_path: Path) -> None:
+    """JSON on standard output and in the run's folder, JUnit XML, a summary that is added to, an annotation."""
+    (tmp_path / "summary.md").write_text("before\n")
+    files = ("--junit", tmp_path / "deep" / "gate.xml", "--summary", tmp_path / "summary.md")
+    code, out, _ = gate("--json", *files)
+    assert code == Exit.OK
+    found = json.loads(out)
+    assert (found["verdict"], found["base"], found["engine"], found["delta"]) == ("pass", "parity", "native", 0.2)
+    assert found == json.loads((world.results / world.runs[0] / "gate.json").read_text())
+    assert ET.parse(tmp_path / "deep" / "gate.xml").getroot().get("failures") == "0"  # noqa: S314  (our own)
+    assert (tmp_path / "summary.md").read_text().startswith("before\n## kemi-lab gate: pass\n")
+    assert gate("--annotate")[1].splitlines()[-1].startswith("::notice title=kemi-lab gate%3A pass::")
+
+
+def test_github_is_told_without_being_asked(gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By what it puts into the environment of a step."""
+    monkeypatch.setitem(os.environ, "GITHUB_ACTIONS", "true")
+    monkeypatch.setitem(os.environ, "GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert "::notice title=" in gate()[1]
+    assert "## kemi-lab gate" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_delta_below_the_noise_is_refused(gate: Gate, lab_command: Lab, world: World) -> None:
+    """Before anything is measured; what helps is said. Without a history it goes on, and says that there is none."""
+    assert "lab aa does" in gate()[2]
+    assert lab_command("aa", *world.options())[0] == Exit.OK
+    done = len(world.runs)
+    ended = lab_command("gate", "parity", "parity", "--delta", "0.1%", *world.options())
+    assert ended.code == Exit.USAGE
+    assert "--delta 0.1% is less than this machine can tell apart" in ended.err
+    assert len(world.runs) == done
+
+
+def test_noise_has_a_history(lab_command: Lab, world: World) -> None:
+    """Of every run of a cell against itself, on a machine and by a design: a gate's own arm is one."""
+    first = json.loads(lab_command("aa", *world.options(), "--json").out)
+    assert first["latest"]["cell"] == "native-base"
+    assert first["latest"]["rounds"] == 8, "it is not stopped early"
+    assert first["delta"] == pytest.approx(max(first["latest"]["detectable"].values()))
+    lab_command("gate", "parity", "parity", "--delta", "20%", *world.options())
+    world.file.write_text(EXPERIMENT.replace("slices = 2", "slices = 3"))
+    lab_command("aa", *world.options())
+    assert len(noise.history(world.results)) == 3
+    world.file.write_text(EXPERIMENT)
+    said = lab_command("aa", *world.options()).out
+    assert "native-base against itself" in said
+    assert said.count("-gate-") == 4, "three runs of this design, and the latest above"
+    assert "the smallest delta of a gate here: " in said
+
+
+@pytest.mark.parametrize("delta", ["0", "-3%", "100%", "much", "nan"])
+def test_a_delta_is_a_share(lab_command: Lab, delta: str) -> None:
+    """More than nothing, and less than all."""
+    ended = lab_command("gate", "parity", "parity", f"--delta={delta}")
+    assert ended.code == Exit.USAGE
+    assert "a share such as 0.03 or 3% expected" in ended.err
+
+
+def test_bad_names_are_told_before_an_engine_is_asked_for(
+    lab_command: Lab, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing starts."""
+
+    def engine() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(host, "engine", engine)
+    ended = lab_command("gate", "nowhere.lua", "nowhere.lua", *world.options())
+    assert ended.code == Exit.USAGE
+    assert "nowhere.lua: nothing that can be compared" in ended.err
+
+
+def test_gates_help_shows_the_exit_codes(lab_command: Lab) -> None:
+    """Where who writes a workflow looks for them."""
+    said = lab_command("gate", "--help").out
+    for words in ("1    of a gate: regression", "3    of a gate: inconclusive", "4 ", "6    of a gate"):
+        assert words in said
+
+
+def test_the_experiment_says_how_it_was_carried_out(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its base and candidate are not in the file."""
+    seen: list[SimpleNamespace] = []
+    carry_out = runner.run
+
+    def run(specification: SimpleNamespace, *rest: object, **more: object) -> Path:
+        seen.append(specification)
+        return carry_out(specification, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "run", run)
+    gate()
+    first, *rest = seen[0].experiment.splitlines()
+    assert first == "# as carried out by: lab gate parity parity --engine native"
+    assert "\n".join(rest) == EXPERIMENT.rstrip("\n")
+
+
+def test_layouts_and_machines_are_told_apart() -> None:
+    """Noise of another layout is another noise."""
+    here = noise.machine_of(machine.FACTS, machine.CPUS)
+    assert here == noise.machine_of(machine.FACTS, {role: tuple(cpus) for role, cpus in machine.CPUS.items()})
+    assert here != noise.machine_of(machine.FACTS, machine.CPUS | {"kamailio": [0]})
+    assert here != noise.machine_of(machine.FACTS | {"kernel": "6.2"}, machine.CPUS)
+    assert here == noise.machine_of(machine.FACTS | {"compose": "2.27"}, machine.CPUS)
+    layout = Layout("auto", {role: tuple(machine.CPUS[role.value]) for role in Role})
+    assert here == noise.machine_of(machine.FACTS, {role.value: cpus for role, cpus in layout.cpus.items()})
+
+
+def test_assembly_is_the_real_one() -> None:
+    """These tests replace the run alone."""
+    assert assembly.specify.__module__ == "lab.assembly"
