@@ -13,33 +13,31 @@ import yaml
 
 from lab.errors import Exit
 from lab.versions import ROOT
-from tests.docker.driver import SMALL, Lab, rewrite, scripts, toml
+from tests.docker.driver import Lab, rewrite, scripts
 
 ACTION = ROOT / ".github" / "actions" / "gate"
 
 
-@pytest.fixture
-def experiment(tmp_path: Path) -> Path:
-    """As small as it may be: three rounds, and a fourth where those do not tell."""
-    path = tmp_path / "gate.toml"
-    small = {**SMALL, "name": "gate", "engines": ["native"], "rounds": 4, "slices": 1, "repeats": 3, "turn_msec": 40}
-    path.write_text(toml({**small, "stop": {"looks": [3, 4]}}))
-    return path
+def experiment(lab: Lab, rounds: int) -> Path:
+    """As small as it may be; it looks at each of the last two rounds."""
+    looks = {"stop": {"looks": [rounds - 1, rounds]}} if rounds > 2 else {}
+    keys = {"name": "gate", "engines": ["native"], "rounds": rounds, "slices": 1, "warmup_slices": 0}
+    return lab.experiment(**keys, turn_msec=40, repeats=3, **looks)
 
 
 @pytest.mark.parametrize(
-    ("base", "candidate", "delta", "verdict", "code"),
+    ("base", "candidate", "rounds", "verdict", "code"),
     [
-        ("parity", "parity", "90%", "pass", Exit.OK),
-        ("parity", "parity-plus-900us", "50%", "regression", Exit.REGRESSION),
-        ("parity-plus-900us", "parity", "20%", "improvement", Exit.IMPROVEMENT),
+        ("parity", "parity-plus-900us", 2, "regression", Exit.REGRESSION),
+        ("parity-plus-900us", "parity", 4, "improvement", Exit.IMPROVEMENT),
+        ("parity", "parity-plus-900us", 1, "inconclusive", Exit.INCONCLUSIVE),
     ],
 )
 def test_verdicts_end_with_their_codes(  # noqa: PLR0917
-    lab: Lab, experiment: Path, base: str, candidate: str, delta: str, verdict: str, code: Exit
+    lab: Lab, base: str, candidate: str, rounds: int, verdict: str, code: Exit
 ) -> None:
-    """A difference that any machine sees, or none. A regression is measured twice."""
-    options = ("--experiment", experiment, "--delta", delta, "--tell-improvement", "--json")
+    """A difference that any machine sees. A regression is measured twice; one round has no interval, so no verdict."""
+    options = ("--experiment", experiment(lab, rounds), "--delta", "20%", "--tell-improvement", "--json")
     done = lab("gate", base, candidate, *options)
     assert done.process.returncode == code, done.output + done.error
     found = json.loads(done.output)
@@ -48,33 +46,24 @@ def test_verdicts_end_with_their_codes(  # noqa: PLR0917
     assert lab.left() == []
 
 
-def test_one_round_is_inconclusive(lab: Lab, experiment: Path) -> None:
-    """It has no interval, whatever its ratio is."""
-    experiment.write_text(re.sub(r"rounds = 4|\[stop\]\nlooks = .*", "", experiment.read_text()) + "\n")
-    experiment.write_text("rounds = 1\n" + experiment.read_text())
-    done = lab("gate", "parity", "parity-plus-900us", "--experiment", experiment)
-    assert done.process.returncode == Exit.INCONCLUSIVE, done.output + done.error
-    assert done.output.startswith("INCONCLUSIVE: challenge: one round, so no interval")
-
-
-def test_a_candidate_that_only_looks_quick_is_invalid(lab: Lab, experiment: Path, tmp_path: Path) -> None:
+def test_a_candidate_that_only_looks_quick_is_invalid(lab: Lab, tmp_path: Path) -> None:
     """It answers everything at once, and does nothing."""
     broken = scripts(tmp_path / "broken")
     rewrite(broken / "native.cfg", "request_route {\n", 'request_route {\n    sl_send_reply("200", "OK");\n    exit;\n')
-    done = lab("gate", "parity", broken, "--experiment", experiment)
+    done = lab("gate", "parity", broken, "--experiment", experiment(lab, 1))
     assert done.process.returncode == Exit.INVALID, done.output + done.error
     assert done.output.startswith("INVALID: ")
     assert "engine proof" in done.output
 
 
-def test_the_other_codes(lab: Lab, experiment: Path) -> None:
+def test_the_other_codes(lab: Lab) -> None:
     """Bad input, and a machine without an engine."""
-    assert lab("gate", "nowhere.lua", "parity", "--experiment", experiment).process.returncode == Exit.USAGE
+    assert lab("gate", "nowhere.lua", "parity", "--experiment", experiment(lab, 1)).process.returncode == Exit.USAGE
     lab.environment["DOCKER_HOST"] = "unix:///nowhere.sock"
-    assert lab("gate", "parity", "parity", "--experiment", experiment).process.returncode == Exit.SETUP
+    assert lab("gate", "parity", "parity", "--experiment", experiment(lab, 1)).process.returncode == Exit.SETUP
 
 
-def test_the_action_gates_a_script_of_a_users(lab: Lab, experiment: Path, tmp_path: Path) -> None:
+def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path) -> None:
     """As the page shows it: a Lua script in a repository against the branch that it is to be merged into."""
     repository, runner = tmp_path / "repository", tmp_path / "runner"
     repository.mkdir()
@@ -89,7 +78,7 @@ def test_the_action_gates_a_script_of_a_users(lab: Lab, experiment: Path, tmp_pa
     (step,) = action["runs"]["steps"]
     given = {"base": "routing.lua@main", "candidate": "routing.lua", "engine": "lua", "delta": "90%"}
     inputs = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | given
-    inputs["experiment"] = str(experiment)
+    inputs["experiment"] = str(experiment(lab, 4))
     environment = {
         name: re.sub(r"\$\{\{ inputs\.([\w-]+) }}", lambda m: inputs[m[1]], text) for name, text in step["env"].items()
     }
