@@ -99,18 +99,25 @@ def _kamailio(experiment: Experiment, given: Mapping[str, Recipe]) -> tuple[dict
     """What is measured: recipes, and what each has, by the names of the releases."""
     known = versions.load().kamailio
     if given:
-        return dict(given), {name: plan.Release(recipe.engines) for name, recipe in given.items()}
+        return dict(given), {name: _given_release(recipe) for name, recipe in given.items()}
     releases = [name or versions.load().default_kamailio for name in experiment.factor("kamailio")]
     for release in releases:
         if release not in known:
             raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
     return (
         {name: images.kamailio(name) for name in releases},
-        {
-            name: plan.Release(known[name].engines, known[name].broken, known[name].ends, known[name].variant)
-            for name in releases
-        },
+        {name: _release(known[name]) for name in releases},
     )
+
+
+def _given_release(recipe: Recipe) -> plan.Release:
+    """What is known of a Kamailio that was given: of a release all that is, whatever it is called here."""
+    facts = versions.load().kamailio.get(recipe.tag.partition(":")[2])
+    return _release(facts) if facts else plan.Release(recipe.engines)
+
+
+def _release(facts: versions.Kamailio) -> plan.Release:
+    return plan.Release(facts.engines, facts.broken, facts.ends, facts.variant)
 
 
 def _routing(experiment: Experiment, name: str) -> Routing | None:

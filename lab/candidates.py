@@ -14,11 +14,11 @@ from pathlib import Path
 from lab import images, planted, process, store, versions
 from lab.errors import BadInputError, SetupError
 from lab.experiment import Experiment
+from lab.gate import NAMES
 from lab.images import Recipe
 from lab.planted import PlantError, Routing
 from lab.runner import CONFIGURATION
 
-NAMES = ("base", "candidate")
 _KINDS = (
     "a release (6.0.1), a source tree or tarball, a folder of routing scripts, a script, or a configuration (.cfg); "
     "PATH@COMMIT is any of them as a git repository had it"
@@ -74,6 +74,8 @@ def pair(asked: Experiment, base: str, candidate: str, engine: str, folder: Path
 
     Everything else, its rounds and limits included, is the asked experiment's.
     """
+    if asked.keys.specimen:
+        raise asked.fault("specimen", "is shown as found, and never a result: nothing can be judged by it")
     both = {
         name: _found(text, folder / f"{name}-at-commit") for name, text in zip(NAMES, (base, candidate), strict=True)
     }
@@ -83,19 +85,19 @@ def pair(asked: Experiment, base: str, candidate: str, engine: str, folder: Path
         problem = f"{base} is a {kinds[0]} and {candidate} a {kinds[1]}: they do not differ in one thing"
         raise BadInputError(problem, remedy="name two of a kind")
     given: dict[str, Recipe] = {}
-    factor: dict[str, list[str]] = {}
+    places: dict[str, Path] = {}
     if kind == Kind.RELEASE:
         given = {name: images.kamailio(named.text) for name, named in both.items()}
     elif kind == Kind.SOURCE:
         given = {name: images.kamailio_from(named.path) for name, named in both.items() if named.path}
     elif kind == Kind.ROUTING:
-        factor = {"routing": [str(_routing(named, folder / name, engine)) for name, named in both.items()]}
+        places = {f"./{name}": _routing(named, folder / name, engine) for name, named in both.items()}
     else:
-        copies = [shutil.copyfile(named.path, folder / f"{name}.cfg") for name, named in both.items() if named.path]
-        factor = {"configuration": [str(copy) for copy in copies]}
+        places = {f"./{name}.cfg": _copy(named, folder / f"{name}.cfg") for name, named in both.items()}
     cells = [f"{engine}-{name}" for name in NAMES]
+    factor = {kind.value: list(places)} if places else {}
     keys = replace(asked.keys, engines=[engine], baseline=cells[0], **factor)  # type: ignore[arg-type]
-    return Pair(replace(asked, keys=keys), kind, cells[0], cells[1], given)
+    return Pair(replace(asked, keys=keys, places=places), kind, cells[0], cells[1], given)
 
 
 def _found(text: str, folder: Path) -> _Named:
@@ -112,27 +114,50 @@ def _is_ours(text: str) -> bool:
 
 
 def _is_common(path: Path) -> bool:
-    """A configuration that loads modules; native's own routing script is a .cfg as well, and loads none."""
-    text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    return path.suffix == ".cfg" and re.search(r"^\s*(loadmodule|include_file)\b", text, re.MULTILINE) is not None
+    """A configuration; native's own routing script is a .cfg as well, but has a request_route and loads no module."""
+    if path.suffix != ".cfg":
+        return False
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error}") from error
+    words = {name: re.search(rf"^\s*{name}\b", text, re.MULTILINE) for name in ("loadmodule", "request_route")}
+    return bool(words["loadmodule"]) or not words["request_route"]
 
 
 def _at_commit(text: str, path: Path, commit: str, folder: Path) -> Path:
     """A copy of a path as a commit of its repository has it; BadInputError where that has no such thing."""
     folder.mkdir()
-    tarball = folder / "archive.tar"
-    top = (path / ".git").exists()
-    where, what = (path, ".") if top else (path.parent, path.name)
-    command = ["git", "-C", str(where), "archive", "--format=tar", f"--output={tarball}", commit, "--", what]
+    tarball, inside = folder / "archive.tar", path if path.is_dir() else path.parent
     if commit.startswith("-"):
         raise BadInputError(f"{text}: {commit!r} is no commit", remedy=_COMMIT)
     try:
-        process.run(command, what=f"git archive of {commit}")
-    except SetupError as error:
-        raise BadInputError(f"{text}: {error}", detail=error.detail, remedy=_COMMIT) from error
-    with tarfile.open(tarball) as archive:
-        archive.extractall(folder / "tree", filter="data")
-    return folder / "tree" / what
+        top = process.run(["git", "-C", str(inside), "rev-parse", "--show-toplevel"], what="git rev-parse")
+        # All of it: what the path has may be a link to what lies beside it.
+        archive = ["git", "-C", top, "archive", "--format=tar", f"--output={tarball}", commit]
+        process.run(archive, what=f"git archive of {commit}")
+        with tarfile.open(tarball) as packed:
+            packed.extractall(folder / "tree", filter="data")
+    except (SetupError, tarfile.TarError) as error:
+        detail = error.detail if isinstance(error, SetupError) else ""
+        raise BadInputError(f"{text}: {error}", detail=detail, remedy=_COMMIT) from error
+    found = folder / "tree" / path.resolve().relative_to(Path(top).resolve())
+    if not found.exists():
+        raise BadInputError(f"{text}: {commit} has no such file or folder", remedy=_COMMIT)
+    return found
+
+
+def _copy(named: _Named, copy: Path) -> Path:
+    """Of a file or a folder; what cannot be read is the user's, and named."""
+    assert named.path is not None, "a release or a routing of ours is copied from elsewhere"  # noqa: S101
+    try:
+        if named.path.is_dir():
+            store.copy_readable(named.path, copy)
+        else:
+            shutil.copyfile(named.path, copy)
+    except (OSError, shutil.Error) as error:
+        raise BadInputError(f"{named.text}: cannot be read: {error}") from error
+    return copy
 
 
 def _routing(named: _Named, copy: Path, engine: str) -> Path:
@@ -145,10 +170,10 @@ def _routing(named: _Named, copy: Path, engine: str) -> Path:
             raise BadInputError(f"{named.text}: {error}") from error
         planted.place(Routing(CONFIGURATION / base, usec), copy)
     elif named.path.is_dir():
-        store.copy_readable(named.path, copy)
+        _copy(named, copy)
     else:
         copy.mkdir()
-        shutil.copyfile(named.path, copy / f"{engine}{named.path.suffix}")
+        _copy(named, copy / f"{engine}{named.path.suffix}")
     if planted.script_of(copy, engine) is None:
         there = ", ".join(sorted(path.name for path in copy.iterdir())) or "nothing"
         raise BadInputError(f"{named.text} has no script for engine {engine}", remedy=f"it has {there}: docs/gate.md")

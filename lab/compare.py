@@ -135,20 +135,21 @@ def _paired(one: _Side, other: _Side, first: str, second: str) -> Iterator[Row]:
     """Of one run, whose rounds are the same."""
     for leg in _legs(one, other, first, second):
         logs = stats.log_ratios(other.costs[second, leg], one.costs[first, leg])
-        yield Row(first, second, leg, PAIRED, stats.compare(logs))
+        yield Row(first, second, leg, PAIRED, stats.compare(logs, one.plan.alpha))
 
 
 def _unpaired(one: _Side, other: _Side, first: str, second: str, *, by_time: bool) -> Iterator[Row]:
+    alpha = min(one.plan.alpha, other.plan.alpha)
     for leg in _legs(one, other, first, second):
         theirs, ours = (_by_baseline(side, cell, leg) for side, cell in ((other, second), (one, first)))
         if theirs is not None and ours is not None:
-            yield Row(first, second, leg, BY_BASELINE, stats.compare_apart(theirs, ours))
+            yield Row(first, second, leg, BY_BASELINE, stats.compare_apart(theirs, ours, alpha))
         if by_time:
             times, before = (
                 [math.log(usec) for usec in costs.values()]
                 for costs in (other.costs[second, leg], one.costs[first, leg])
             )
-            yield Row(first, second, leg, BY_TIME, stats.compare_apart(times, before))
+            yield Row(first, second, leg, BY_TIME, stats.compare_apart(times, before, alpha))
 
 
 def _by_baseline(side: _Side, cell: str, leg: str) -> list[float] | None:
@@ -166,6 +167,13 @@ def _mismatches(one: _Side, other: _Side, first: str, second: str) -> Iterator[M
         facts = [
             {**_of_machine(side.folder), **_of_run(side), **_of_cell(side.plan, side.plan.cell(name))}
             for side, name in ((one, first), (other, second))
+        ]
+    if one.folder != other.folder:
+        contents = [_contents(side, name) for side, name in ((one, first), (other, second))]
+        # What goes by another name is what is compared; what goes by the same one should be the same.
+        facts = [
+            {**told, **{name: what for name, what in own.items() if all(name in each for each in contents)}}
+            for told, own in zip(facts, contents, strict=True)
         ]
     for fact in dict.fromkeys(name for side in facts for name in side):
         ours, theirs = (side.get(fact, _ABSENT) for side in facts)
@@ -192,6 +200,17 @@ def _of_run(side: _Side) -> dict[str, str]:
         "cells in a block": str(plan.at_once),
         **{name: digest for name, digest in plan.inputs.items() if name.startswith("scenario ")},
     }
+
+
+def _contents(side: _Side, name: str) -> dict[str, str]:
+    """What a cell and its baseline are made of: image of Kamailio, routing scripts, configuration."""
+    images = _json(side.folder / "evidence" / "images.json").get("kamailio") or {}
+    found: dict[str, str] = {}
+    for cell in (side.plan.cell(name), side.plan.cell(side.plan.cell(name).baseline)):
+        found[f"image of Kamailio {cell.kamailio}"] = str((images.get(cell.kamailio) or {}).get("id"))
+        for key in (f"routing {cell.routing}", f"configuration {cell.configuration}"):
+            found[key] = side.plan.inputs.get(key, _ABSENT)
+    return found
 
 
 def _of_cell(plan: Plan, cell: Cell) -> dict[str, str]:

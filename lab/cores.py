@@ -84,7 +84,7 @@ def nuc(topology: Topology) -> Layout:
     ours = topology.nodes[_home(topology)]
     fit = [core for core in ours if core.kind == Kind.PERFORMANCE] or list(ours)
     beside = Counter(core.cache for core in fit)
-    best = sorted(fit, key=lambda core: (-len(core.threads), -beside[core.cache], core.threads))
+    best = sorted(fit, key=lambda core: (-len(core.threads), -beside[core.cache], core.cache, core.threads))
     cores = sorted(best[:NUC_CORES], key=lambda core: core.threads)
     cpus = tuple(sorted(cpu for core in cores for cpu in core.threads[:NUC_THREADS]))
     return Layout("nuc", dict.fromkeys(Role, cpus), notes=tuple(_unlike_the_nuc(topology, cores)))

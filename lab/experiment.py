@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -175,6 +175,7 @@ class Experiment:
     keys: Keys
     path: Path
     text: str
+    places: dict[str, Path] = field(default_factory=dict)  # of names that do not lie beside the file
 
     def factor(self, key: str) -> tuple[Any, ...]:
         """Values of a key that may have one or, as a factor of the experiment, several: each of its declared type."""
@@ -199,7 +200,7 @@ class Experiment:
 
     def resolve(self, name: str) -> Path:
         """A path of the file, seen from where the file lies."""
-        return (self.path.parent / name).resolve()
+        return self.places.get(name) or (self.path.parent / name).resolve()
 
     def fault(self, key: str, problem: str, remedy: str = "") -> BadInputError:
         """An error that points at a key of this file."""

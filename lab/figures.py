@@ -13,6 +13,7 @@ from lab.estimators import quantile
 from lab.model import Plan
 from lab.observation import WAYS
 from lab.robust import SecondOpinion
+from lab.running import compared
 from lab.stats import Comparison
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def cpu_usec_per_call(slices: "pd.DataFrame") -> float | None:
 
 def comparisons(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
     """Every cell but the first baseline, leg by leg, by means; where all legs are shared by their sum as well."""
-    yield from _comparisons(plan, _means(first, ["cell", "round"]), MEAN, lambda name: _compared(plan, name))
+    yield from _comparisons(plan, _means(first, ["cell", "round"]), MEAN)
 
 
 def costs(plan: Plan, first: "pd.DataFrame") -> dict[tuple[str, str], dict[int, float]]:
@@ -121,9 +122,7 @@ def quantiles(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
         rows = by_leg.agg(_tail(share)).reset_index()
         table = rows.pivot_table(values="usec", index=["cell", "round"], columns="leg", observed=True)
         table.columns = table.columns.astype(str)
-        yield from _comparisons(
-            plan, table, figure, lambda name: (legs for legs in _compared(plan, name) if len(legs) == 1)
-        )
+        yield from _comparisons(plan, table, figure)
 
 
 def _tail(share: float) -> Callable[["pd.Series[int]"], float]:
@@ -137,30 +136,29 @@ def _tail(share: float) -> Callable[["pd.Series[int]"], float]:
     return enough
 
 
-def _comparisons(
-    plan: Plan, table: "pd.DataFrame", figure: str, compared: Callable[[str], Iterator[Legs]]
-) -> Iterator[LegComparison]:
+def _comparisons(plan: Plan, table: "pd.DataFrame", figure: str) -> Iterator[LegComparison]:
     """`table` has a figure per cell, round and leg. Holm's adjustment is over what one baseline and leg compare."""
     others = {cell.name: cell.baseline for cell in plan.cells if cell.name != cell.baseline}
     logs = {
-        (name, legs): stats.log_ratios(_by_round(table, name, legs), _by_round(table, baseline, legs))
+        (name, leg): stats.log_ratios(_by_round(table, name, legs), _by_round(table, baseline, legs))
         for name, baseline in others.items()
-        for legs in compared(name)
+        for leg, legs in compared(plan, name).items()
+        if figure == MEAN or len(legs) == 1  # quantiles of a sum are no sums
     }
     found = {key: stats.compare(rounds, plan.alpha) for key, rounds in logs.items()}
-    for (name, legs), result in found.items():
+    for (name, leg), result in found.items():
         family = {
             other: p
             for other, baseline in others.items()
             if other != plan.aa_cell
             and baseline == others[name]
-            and (other, legs) in found
-            and (p := found[other, legs].p) is not None
+            and (other, leg) in found
+            and (p := found[other, leg].p) is not None
         }
         yield LegComparison(
             cell=name,
             baseline=others[name],
-            leg=legs[0] if len(legs) == 1 else plan.scenario_of(name).whole,
+            leg=leg,
             ratio=result.ratio,
             ci_low=result.ci_low,
             ci_high=result.ci_high,
@@ -170,22 +168,8 @@ def _comparisons(
             p_holm=stats.holm(family).get(name),
             excludes_one=result.excludes_one,
             figure=figure,
-            second=robust.second_opinion(logs[name, legs], result, plan.alpha),
+            second=robust.second_opinion(logs[name, leg], result, plan.alpha),
         )
-
-
-def _compared(plan: Plan, cell: str) -> Iterator[Legs]:
-    """The legs that a cell shares with its baseline; where those are all, and more than one, their sum as well.
-
-    A cell whose latency lines are switched off has none.
-    """
-    if not all(WAYS[plan.cell(name).observe].logged for name in (cell, plan.cell(cell).baseline)):
-        return
-    own = plan.scenario_of(cell).leg_names
-    theirs = plan.scenario_of(plan.cell(cell).baseline).leg_names
-    yield from ((leg,) for leg in own if leg in theirs)
-    if own == theirs and len(own) > 1:
-        yield own
 
 
 def steadiness(plan: Plan, slices: "pd.DataFrame", first: "pd.DataFrame", number: int) -> Steadiness:

@@ -12,7 +12,7 @@ from lab.running import Enough, Key, Running
 from lab.stats import Comparison
 from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 
-INVALID = "invalid"
+NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
 
 
@@ -23,7 +23,7 @@ class Attempt:
     run: str
     valid: bool
     rounds: int
-    verdict: str
+    verdict: Verdict
     legs: dict[str, Comparison]
     rulings: dict[str, Ruling]
     aa: dict[str, Comparison]  # the base against itself
@@ -41,7 +41,7 @@ class Gate:
     delta: float  # the slowdown that may pass, a ratio less 1
     smallest_delta: float | None  # that this machine's noise lets a gate find; None: nobody has looked
     attempts: tuple[Attempt, ...]
-    verdict: str  # a Verdict, or INVALID
+    verdict: Verdict
     reason: str
 
 
@@ -75,12 +75,13 @@ def legs(plan: Plan, candidate: str, found: Mapping[Key, Comparison], alpha: flo
 
 def attempt(plan: Plan, judged: Sequence[Leg], delta: float, *, run: str, failed: Sequence[str] | None) -> Attempt:
     """Judge a run; `failed` are the checks that make it invalid, None where it is valid."""
-    rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
+    bad = None if failed is None else Ruling(Verdict.INVALID, "the run is not valid")
+    rulings = {leg.name: bad or verdict.of_leg(leg, delta) for leg in judged}
     return Attempt(
         run=run,
         valid=failed is None,
         rounds=len(plan.rounds),
-        verdict=INVALID if failed is not None else verdict.of_all(list(rulings.values())),
+        verdict=verdict.of_all([*rulings.values(), *([bad] if bad else [])]),
         legs={leg.name: leg.found for leg in judged},
         rulings=rulings,
         aa={leg.name: leg.aa for leg in judged},
@@ -93,15 +94,26 @@ def unsettled(attempts: Sequence[Attempt]) -> bool:
     return not attempts or (attempts[-1].verdict == Verdict.REGRESSION and len(attempts) < ATTEMPTS)
 
 
-def conclude(attempts: Sequence[Attempt]) -> tuple[str, str]:
+def conclude(attempts: Sequence[Attempt]) -> tuple[Verdict, str]:
     """The verdict of all attempts, and why."""
     last = attempts[-1]
-    if last.verdict == INVALID:
-        return INVALID, last.failed[0] if last.failed else "not every planned slice is valid"
-    reasons = [f"{leg}: {ruling.reason}" for leg, ruling in last.rulings.items() if ruling.verdict == last.verdict]
-    why = "; ".join(reasons) or "nothing could be compared"
+    if last.verdict == Verdict.INVALID:
+        return last.verdict, last.failed[0] if last.failed else "not every planned slice is valid"
     if len(attempts) < ATTEMPTS:
-        return last.verdict, why
-    if last.verdict == Verdict.REGRESSION:
-        return last.verdict, f"{why}; confirmed by a second run"
-    return Verdict.INCONCLUSIVE, f"a first run said regression, a second one {last.verdict}: {why}"
+        return last.verdict, _why(last, [leg for leg, one in last.rulings.items() if one.verdict == last.verdict])
+    if last.verdict != Verdict.REGRESSION:
+        why = _why(last, list(last.rulings))
+        return Verdict.INCONCLUSIVE, f"a first run said regression, a second one {last.verdict}: {why}"
+    slower = [_condemned(attempt) for attempt in attempts]
+    if both := [leg for leg in slower[-1] if all(leg in legs for legs in slower)]:
+        return Verdict.REGRESSION, f"{_why(last, both)}; confirmed by a second run"
+    first, second = (", ".join(legs) for legs in slower)
+    return Verdict.INCONCLUSIVE, f"a first run condemned {first}, a second one {second}: neither confirms the other"
+
+
+def _condemned(attempt: Attempt) -> list[str]:
+    return [leg for leg, ruling in attempt.rulings.items() if ruling.verdict == Verdict.REGRESSION]
+
+
+def _why(attempt: Attempt, legs: Sequence[str]) -> str:
+    return "; ".join(f"{leg}: {attempt.rulings[leg].reason}" for leg in legs) or "nothing could be compared"

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
+from typing import NamedTuple
 
-from lab import stats, store, summary
+from lab import noise, stats, store, summary
 from lab.errors import BadInputError
 from lab.figures import LegComparison
+from lab.gate import NAMES
 from lab.model import Plan
 
-FEWEST = 4  # runs in which a change can be seen: two before it, two after it
+FEWEST = 6  # runs in which a change can be seen: fewer do not tell what is noise
 SHORTEST = 2  # runs between two changes
-PENALTY = 3.0  # times ln(runs), in units of the noise: of series without a change one in twenty has a point at most
+PENALTY = 4.0  # times ln(runs), in units of the noise: of series without a change one in twenty has a point at most
+ROUGH = 5.0  # over the number of runs: by how much noise that is guessed from so few is taken for larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Point:
     ratio: float
     ci_low: float | None
     ci_high: float | None
+    error: float | None = None  # standard error of its logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class History:
 
 def read(results: Path, experiment: str = "") -> History:
     """Every valid run in a folder, the oldest first; with `experiment` those of that name alone."""
-    found: dict[tuple[str, str, str, str], list[Point]] = {}
+    found: dict[_Key, list[Point]] = {}
     left_out: dict[str, str] = {}
     for folder in sorted(path.parent for path in results.glob("*/status.json") if not path.parent.is_symlink()):
         try:
@@ -76,19 +80,42 @@ def read(results: Path, experiment: str = "") -> History:
         if not judged.valid or judged.specimen:
             left_out[folder.name] = "a specimen" if judged.specimen else "not valid"
             continue
+        design = noise.design_of(plan)  # the same name may stand for another experiment by now
         for row in judged.comparisons:
-            if (point := _point(folder.name, row)) is not None:
-                found.setdefault((plan.experiment, row.cell, row.baseline, row.leg), []).append(point)
-    return History(
-        tuple(Series(*key, tuple(points), tuple(_changes(points))) for key, points in found.items()), left_out
+            point = _point(folder.name, row, plan.alpha)
+            if point is not None and not _gated(row):
+                key = _Key(plan.experiment, row.cell, row.baseline, row.leg, design)
+                found.setdefault(key, []).append(point)
+    series = (
+        Series(key.experiment, key.cell, key.baseline, key.leg, tuple(points), tuple(changes(points)))
+        for key, points in found.items()
     )
+    return History(tuple(series), left_out)
 
 
-def _point(run: str, row: LegComparison) -> Point | None:
-    return None if row.ratio is None else Point(run, row.ratio, row.ci_low, row.ci_high)
+class _Key(NamedTuple):
+    """What one series is of."""
+
+    experiment: str
+    cell: str
+    baseline: str
+    leg: str
+    design: str
 
 
-def _changes(points: Sequence[Point]) -> Iterator[Change]:
+def _gated(row: LegComparison) -> bool:
+    """What a gate compares is another thing each time; its base against itself is not."""
+    return (row.cell.rpartition("-")[2], row.baseline.rpartition("-")[2]) == NAMES[::-1]
+
+
+def _point(run: str, row: LegComparison, alpha: float) -> Point | None:
+    spread = stats.deviation(row.comparison, alpha)
+    error = None if spread is None else spread / math.sqrt(row.n_rounds)
+    return None if row.ratio is None else Point(run, row.ratio, row.ci_low, row.ci_high, error)
+
+
+def changes(points: Sequence[Point]) -> Iterator[Change]:
+    """Where a series becomes another one."""
     ends = [0, *breaks([math.log(point.ratio) for point in points], _noise(points)), len(points)]
     for start, here, end in zip(ends, ends[1:], ends[2:], strict=False):
         before, after = (
@@ -98,27 +125,26 @@ def _changes(points: Sequence[Point]) -> Iterator[Change]:
         yield Change(points[here].run, before, after, after / before)
 
 
-def breaks(logs: Sequence[float], noise: float) -> list[int]:
-    """Places from which on a series is another one; `noise` is the standard deviation of one of its values."""
-    if len(logs) < FEWEST or not noise > 0:
+def breaks(logs: Sequence[float], deviation: float) -> list[int]:
+    """Places from which on a series is another one; `deviation` is that of one of its values, without a change."""
+    if len(logs) < FEWEST or not deviation > stats.NO_SPREAD:
         return []
     # Here, since it loads scipy.stats, which takes 1.5 s.
     import numpy as np  # noqa: PLC0415
     import ruptures  # noqa: PLC0415
 
-    signal = np.array(logs, dtype=float)[:, None] / noise
+    signal = np.array(logs, dtype=float)[:, None] / deviation
     found = ruptures.Pelt(model="l2", min_size=SHORTEST, jump=1).fit(signal).predict(pen=PENALTY * math.log(len(logs)))
     return [int(place) for place in found[:-1]]
 
 
 def _noise(points: Sequence[Point]) -> float:
-    """What a value owes to chance: by its intervals, or by neighbours' differences where that is more.
+    """What a value owes to chance: by its rounds, or by the differences of neighbours where that is more.
 
     Runs differ by more than a run knows of itself: by the build of an image, by the machine's day.
     """
-    logs = [math.log(point.ratio) for point in points]
-    steps = [abs(b - a) for a, b in pairwise(logs)]
-    # The median of |N(0, 2 s^2)| is 0.954 s.
-    between = median(steps) / 0.954 if steps else 0.0
-    within = [math.log(point.ci_high / point.ci_low) / 2 / 1.96 for point in points if point.ci_low and point.ci_high]
-    return max(between, median(within) if within else 0.0, stats.NO_SPREAD)
+    steps = [abs(b - a) for a, b in pairwise(math.log(point.ratio) for point in points)]
+    # The median of |N(0, 2 s^2)| is 0.954 s; of a few steps it is often far below that.
+    between = median(steps) / 0.954 * (1 + ROUGH / len(points)) if steps else 0.0
+    within = [point.error for point in points if point.error is not None]
+    return max(between, median(within) if within else 0.0)

@@ -7,7 +7,7 @@ wall.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -26,18 +26,17 @@ class Entry:
 
     run: str
     machine: str  # what it ran on: key of facts and CPU layout
-    design: str  # how it was measured: key of rate, slices, turns, rounds, looks
+    design: str  # how it was measured: key of rate, slices, turns, ...; how many rounds is not of it
     cell: str
     valid: bool
     rounds: int
     legs: dict[str, Comparison]
-    detectable: dict[str, float]  # by leg: a ratio less 1 that all rounds of this design find with 80 % probability
+    deviations: dict[str, float]  # by leg, of the rounds' log ratios; of a leg without an interval there is none
 
 
 def entry(folder: Path, plan: Plan, summary: Summary) -> Entry:
     """What a run says of its baseline against itself."""
     rows = [row for row in summary.comparisons if row.cell == plan.aa_cell]
-    planned = plan.looks[-1] if plan.looks else len(plan.rounds)
     deviations = {row.leg: stats.deviation(row.comparison, plan.alpha) for row in rows}
     facts, layout = (
         json.loads((folder / "evidence" / name).read_text("utf-8")) for name in ("host.json", "layout.json")
@@ -50,12 +49,17 @@ def entry(folder: Path, plan: Plan, summary: Summary) -> Entry:
         valid=summary.valid,
         rounds=max((row.n_rounds for row in rows), default=0),
         legs={row.leg: row.comparison for row in rows},
-        detectable={
-            leg: stats.detectable(Spread(0.0, spread), planned, 1, plan.alpha)
-            for leg, spread in deviations.items()
-            if spread is not None and planned > 1
-        },
+        deviations={leg: spread for leg, spread in deviations.items() if spread is not None},
     )
+
+
+def detectable(deviation: float, plan: Plan) -> float | None:
+    """The effect (a ratio less 1) that all rounds of a plan find with 80 % probability, at the alpha of its looks.
+
+    `deviation` is that of the rounds' log ratios. None for a plan of one round.
+    """
+    rounds = plan.looks[-1] if plan.looks else len(plan.rounds)
+    return stats.detectable(Spread(0.0, deviation), rounds, 1, plan.alpha) if rounds > 1 else None
 
 
 def machine_of(facts: Mapping[str, object], cpus: Mapping[str, Sequence[int]]) -> str:
@@ -65,17 +69,21 @@ def machine_of(facts: Mapping[str, object], cpus: Mapping[str, Sequence[int]]) -
 
 
 def design_of(plan: Plan) -> str:
-    """Key of how much is measured, and how: not of what."""
+    """Key of how it is measured: not of what, nor of how many rounds."""
     cell = plan.cell(plan.aa_cell)
-    first = [piece for piece in plan.rounds[0].slices if piece.cell == cell.name] if plan.rounds else []
+    told = asdict(cell)
+    named = ("scenario", "database", "memory", "observe", "children", "subscribers", "slice_seconds")
+    slices = sum(piece.cell == cell.name and not piece.warmup for piece in plan.rounds[0].slices) if plan.rounds else 0
     return _key(
         {
-            "slices": len(first),
-            "slice_seconds": cell.slice_seconds,
-            "rate_per_s": cell.rate_per_s,
-            "children": cell.children,
+            **{name: told[name] for name in named},
+            # A rate that is searched is another one each time that it is.
+            "rate": f"share {plan.rate_share}" if plan.rate_share else cell.rate_per_s,
+            "slices": slices,
             "turn_msec": plan.turn_msec,
-            "scenario": cell.scenario,
+            "sipp_processes": plan.sipp_processes,
+            "keep_awake": plan.keep_awake,
+            "cells": len(plan.cells),
         }
     )
 
@@ -90,13 +98,18 @@ def history(results: Path) -> list[Entry]:
     return [store.load(Entry, path) for path in sorted((results / FOLDER).glob("*.json"))]
 
 
-def smallest_delta(entries: Iterable[Entry], machine: str, design: str) -> float | None:
-    """The least slowdown that a gate here may be asked to find: what its noisiest leg lets it find, as lately seen.
+def alike(entries: Iterable[Entry], machine: str, plan: Plan) -> list[Entry]:
+    """Those of this machine that were measured as a plan measures."""
+    return [one for one in entries if (one.machine, one.design) == (machine, design_of(plan))]
 
-    The median of the last valid entries of this machine and design; None where there is none.
+
+def smallest_delta(entries: Iterable[Entry], machine: str, plan: Plan) -> float | None:
+    """The least slowdown that a gate by this plan may be asked to find: by its noisiest leg, as lately seen.
+
+    By the median of the last valid entries of this machine and design; None where there is none.
     """
-    alike = [one for one in entries if (one.machine, one.design) == (machine, design) and one.valid and one.detectable]
-    return median(max(one.detectable.values()) for one in alike[-RECENT:]) if alike else None
+    valid = [one for one in alike(entries, machine, plan) if one.valid and one.deviations]
+    return detectable(median(max(one.deviations.values()) for one in valid[-RECENT:]), plan) if valid else None
 
 
 def _key(whole: dict[str, object]) -> str:

@@ -85,7 +85,7 @@ def _cpu(plan: Plan, slices: "pd.DataFrame") -> Iterator[Cost]:
         used = {cell.name: _by_round(slices[slices["cell"] == cell.name], column) for cell in plan.cells}
         for cell in plan.cells:
             if cell.name != cell.baseline:
-                found = stats.compare(stats.log_ratios(used[cell.name], used[cell.baseline]))
+                found = stats.compare(stats.log_ratios(used[cell.name], used[cell.baseline]), plan.alpha)
                 yield Cost(cell.name, cell.baseline, measure, found)
 
 

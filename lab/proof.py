@@ -29,7 +29,6 @@ echo '== files'
 for file in /run/kamailio/*.cfg /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg /usr/share/kemi-lab/upstream/*.cfg; do
   if [ -f "$file" ]; then echo "=== $file"; cat "$file"; echo; fi
 done
-echo '== allowed'; grep -H Cpus_allowed_list /proc/[0-9]*/status || true
 echo '== end'
 """
 
@@ -66,12 +65,11 @@ class Word:
     script: str
     request_route: bool
     processes: dict[int, str]
-    allowed: dict[int, str]  # pid -> CPUs, in the kernel's list form
 
 
 def parse(text: str) -> Word:
     """Output of SCRIPT -> what Kamailio says. A missing section is an error."""
-    parts = sections(text, {"modules", "processes", "arguments", "configuration", "files", "allowed"})
+    parts = sections(text, {"modules", "processes", "arguments", "configuration", "files"})
     configuration = parts["configuration"]
     if "loadmodule" not in configuration:
         configuration = _evaluated(parts["files"], parts["arguments"].splitlines())
@@ -80,14 +78,11 @@ def parse(text: str) -> Word:
     if "loadmodule" not in configuration:
         raise TestbedError("Kamailio does not print its configuration", detail=text[-2000:])
     engine, script = _engine(configuration, set(parts["modules"].split()), names)
-    processes = parse_processes(parts["processes"])
-    allowed = re.findall(r"^/proc/(\d+)/status:Cpus_allowed_list:\s*(\S+)$", parts["allowed"], re.MULTILINE)
     return Word(
         engine=engine,
         script=script,
         request_route=re.search(r"^\s*(request_route|route)\s*\{", configuration, re.MULTILINE) is not None,
-        processes=processes,
-        allowed={int(pid): cpus for pid, cpus in allowed if int(pid) in processes},
+        processes=parse_processes(parts["processes"]),
     )
 
 

@@ -88,6 +88,7 @@ class Specification:
     traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
     search: Parameters = field(default_factory=Parameters)  # how the highest rate without a failure is searched
     new_rate: bool = False  # where the experiment leaves its rate open: search, though it may be known
+    required: frozenset[str] = frozenset()  # cells without which nothing is worth running
 
 
 def run(  # noqa: PLR0913
@@ -147,7 +148,7 @@ def _session(
     with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
         built = specification.make_images(reporter.detail)
         plan = planning.without(plan, built.missing(plan))
-        if plan.aa_cell not in {cell.name for cell in plan.cells}:
+        if not {plan.aa_cell, *specification.required} <= {cell.name for cell in plan.cells}:
             message = "what this experiment compares with cannot be had"
             raise UnavailableError(message, detail="\n".join(plan.left_out))
         for left_out in plan.left_out:

@@ -16,6 +16,22 @@ from lab.stats import ALPHA, Comparison
 Key = tuple[str, str]  # cell, and leg or what all legs together are called
 
 
+def compared(plan: Plan, cell: str) -> dict[str, tuple[str, ...]]:
+    """What a cell is compared by: name -> legs, whose times are added up.
+
+    The legs that its baseline has, too; where those are all of a call, and several, their sum as well. Nothing of the
+    baseline itself, nor where latency lines are switched off.
+    """
+    baseline = plan.cell(cell).baseline
+    if cell == baseline or not all(WAYS[plan.cell(name).observe].logged for name in (cell, baseline)):
+        return {}
+    own, theirs = (plan.scenario_of(name).leg_names for name in (cell, baseline))
+    found: dict[str, tuple[str, ...]] = {leg: (leg,) for leg in own if leg in theirs}
+    if own == theirs and len(own) > 1:
+        found[plan.scenario_of(cell).whole] = own
+    return found
+
+
 @dataclass(slots=True)
 class Running:
     """Sums of usec and counts of requests, per cell, round and leg, of slices that count."""
@@ -39,14 +55,7 @@ class Running:
     def log_ratios(self, plan: Plan) -> Iterator[tuple[Key, list[float]]]:
         """Their logarithms, one a round."""
         for cell in plan.cells:
-            own, theirs = (plan.scenario_of(name).leg_names for name in (cell.name, cell.baseline))
-            logged = WAYS[cell.observe].logged and WAYS[plan.cell(cell.baseline).observe].logged
-            if cell.name == cell.baseline or not logged:
-                continue
-            compared: dict[str, tuple[str, ...]] = {leg: (leg,) for leg in own if leg in theirs}
-            if own == theirs and len(own) > 1:
-                compared[plan.scenario_of(cell.name).whole] = own
-            for name, legs in compared.items():
+            for name, legs in compared(plan, cell.name).items():
                 yield (
                     (cell.name, name),
                     stats.log_ratios(self._costs(plan, cell.name, legs), self._costs(plan, cell.baseline, legs)),

@@ -50,14 +50,17 @@ class Comparison:
     @property
     def excludes_one(self) -> bool:
         """The interval lies wholly on one side of 1; never so without an interval."""
-        return self.ci_low is not None and self.ci_high is not None and not self.ci_low <= 1 <= self.ci_high
+        return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 1 or self.ci_high < 1)
 
 
 def compare(logs: Sequence[float], alpha: float = ALPHA) -> Comparison:
-    """Judge the rounds' log ratios: exp(mean), Student's interval at 1 - alpha, the effect detectable at 80 % power."""
+    """Judge the rounds' log ratios: exp(mean), Student's interval at 1 - alpha, the effect detectable at 80 % power.
+
+    Of what is no number nothing can be said.
+    """
     n = len(logs)
-    if n == 0:
-        return Comparison(None, None, None, None, 0)
+    if n == 0 or not all(map(math.isfinite, logs)):
+        return Comparison(None, None, None, None, n)
     mean = statistics.fmean(logs)
     if n == 1 or statistics.stdev(logs) < NO_SPREAD:
         return Comparison(math.exp(mean), None, None, None, n)
@@ -141,7 +144,8 @@ def _welch(own: float, theirs: float, n: int, other: int) -> float:
 def log_ratios(cell: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
     """Round by round ln(cell / baseline), from each one's mean per round; a round that lacks either is left out."""
     both = sorted(cell.keys() & baseline.keys())
-    return [math.log(cell[number] / baseline[number]) for number in both if cell[number] > 0 and baseline[number] > 0]
+    pairs = [(cell[number], baseline[number]) for number in both]
+    return [math.log(own / theirs) for own, theirs in pairs if 0 < own < math.inf and 0 < theirs < math.inf]
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:

@@ -53,7 +53,7 @@ class Testbed:
         self._environment: dict[str, str] = {}
 
     def write(self, images: override.Images) -> None:
-        """Write the override into the run's folder; `configuration` is Kamailio's file in its etc/."""
+        """Write the override into the run's folder."""
         folder = _seen_from_root(self.folder)
         content = override.text(override.build(self.plan, self.layout, images, folder))
         (self.folder / "override.yaml").write_text(content, encoding="utf-8")

@@ -90,13 +90,17 @@ def _wanted(root: Path, *, aslr: bool, max_khz: int | None) -> Iterator[tuple[Pa
 def apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
     """Make them, with what was there written down first. Returns those that the kernel refused, and why.
 
-    A value that cannot be written back as it is now is not changed at all. SetupError while another tuning goes on.
+    A value that cannot be written back as it is now is not changed at all. SetupError while another tuning goes on, or
+    where one was done since these changes were planned: what it left is not what was there.
     """
     with _alone(journal):
         return _apply(changes, journal)
 
 
 def _apply(changes: tuple[Change, ...], journal: Path) -> dict[Change, str]:
+    if moved := next((change for change in changes if value(change.path) != change.before), None):
+        problem = f"{moved.path}: was {moved.before}, and is {value(moved.path) or 'gone'} by now"
+        raise SetupError(problem, remedy="somebody else changes it: lab tune, again")
     earlier = written_down(journal)
     _write_down(_and(earlier, changes), journal)
     refused: dict[Change, str] = {}

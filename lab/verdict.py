@@ -19,6 +19,7 @@ class Verdict(StrEnum):
     IMPROVEMENT = "improvement"
     REGRESSION = "regression"
     INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"  # of a run whose slices or starts are not what they should be nothing can be said
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def of_leg(leg: Leg, delta: float) -> Ruling:
 def of_all(rulings: Sequence[Ruling]) -> Verdict:
     """Of all legs: one that is slower condemns, and all must pass; of nothing there is nothing to say."""
     said = {ruling.verdict for ruling in rulings}
-    for verdict in (Verdict.REGRESSION, Verdict.INCONCLUSIVE, Verdict.IMPROVEMENT):
+    for verdict in (Verdict.INVALID, Verdict.REGRESSION, Verdict.INCONCLUSIVE, Verdict.IMPROVEMENT):
         if verdict in said:
             return verdict
     return Verdict.PASS if said else Verdict.INCONCLUSIVE
@@ -80,7 +81,7 @@ def _doubt(leg: Leg, delta: float, verdict: Verdict) -> str:
     if aa.ci_low is None or aa.ci_high is None or wide.ci_low is None or wide.ci_high is None:
         return "the base has no interval against itself"
     if wide.excludes_one:
-        return f"the base differs from itself ({wide.ci_low:.3f} to {wide.ci_high:.3f} at {1 - AA_ALPHA:.0%})"
+        return f"the base differs from itself ({wide.ci_low:.3f} to {wide.ci_high:.3f})"
     width = max(aa.ci_high - 1, 1 - aa.ci_low)
     claimed = delta if verdict == Verdict.PASS else abs((leg.found.ratio or 1) - 1)
     if width > claimed:

@@ -200,6 +200,8 @@ class Kamailio(Double):
             os.truncate(command[-1], 0)
             return 0, (b"", b"")
         assert command[:2] == ["sh", "-c"]
+        if "Cpus_allowed_list" in command[2]:
+            return 0, (b"1\n", b"")
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")
         if command[3:4] == ["latency"]:

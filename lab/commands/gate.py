@@ -5,13 +5,14 @@ import json
 import os
 import shlex
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lab.errors import BadInputError, Exit
+from lab.errors import BadInputError, Exit, SetupError
 from lab.model import Plan
 from lab.output import say
 
@@ -41,20 +42,20 @@ def gate(options: argparse.Namespace) -> int:
     from lab import noise
     from lab.report import gate as page
 
+    files = _files(options)
+    console = Console(stderr=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="kemi-lab-gate-") as folder:
         client, pair, specification = _specify(options, options.base, options.candidate, Path(folder))
         known = noise.smallest_delta(
-            noise.history(options.results), _machine(client, specification), noise.design_of(specification.plan)
+            noise.history(options.results), _machine(client, specification), specification.plan
         )
-        console = Console(stderr=True, highlight=False)
         if known is None:
             said = "nobody has measured what this machine can tell apart: lab aa does"
             console.print(f"! {said}", markup=False, soft_wrap=True)
         elif options.delta < known:
             problem = f"--delta {options.delta:.1%} is less than this machine can tell apart ({known:.1%} by lab aa)"
-            raise BadInputError(
-                problem, remedy="a larger delta, more rounds or slices, or a quieter machine: docs/gate.md"
-            )
+            remedy = "a larger delta, more rounds or slices in the experiment, or a quieter machine: docs/gate.md"
+            raise BadInputError(problem, remedy=remedy)
         attempts: list[Attempt] = []
         while rules.unsettled(attempts):
             if attempts:
@@ -72,24 +73,42 @@ def gate(options: argparse.Namespace) -> int:
         verdict=verdict,
         reason=reason,
     )
-    _tell(options, found, page.markdown(found), page.junit(found))
     say(json.dumps(asdict(found), indent=1) if options.json else page.text(found), end="\n" * options.json)
     if options.annotate or os.environ.get("GITHUB_ACTIONS") == "true":
-        say(page.annotations(found), end="")
+        if options.json:  # GitHub reads either stream, programs this one
+            console.print(page.annotations(found), end="", markup=False, soft_wrap=True)
+        else:
+            say(page.annotations(found), end="")
+    _tell(options, found, files)
     return Exit.IMPROVEMENT if verdict == IMPROVEMENT and options.tell_improvement else _CODES[verdict]
 
 
-def _tell(options: argparse.Namespace, found: "Gate", markdown: str, junit: str) -> None:
-    """Files for others; GitHub's job summary is one that is added to."""
+def _files(options: argparse.Namespace) -> dict[str, Path]:
+    """Where to write what others read, looked at before anything is measured; GitHub's job summary is one of them."""
+    asked = {"--summary": options.summary or os.environ.get("GITHUB_STEP_SUMMARY"), "--junit": options.junit}
+    files = {option: Path(path).absolute() for option, path in asked.items() if path}
+    for option, path in files.items():
+        place = path if path.exists() else next(parent for parent in path.parents if parent.exists())
+        if path.is_dir() or not (path.exists() or place.is_dir()) or not os.access(place, os.W_OK):
+            raise BadInputError(f"{option} {path}: no file that can be written")
+    return files
+
+
+def _tell(options: argparse.Namespace, found: "Gate", files: Mapping[str, Path]) -> None:
+    """Write the verdict down, in the run's folder as well. It has been said already."""
     from lab import store
+    from lab.report import gate as page
 
     store.dump(found, options.results / found.attempts[-1].run / "gate.json")
-    summary = options.summary or os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown)
-    if options.junit:
-        store.write_atomically(options.junit.absolute(), junit.encode())
+    try:
+        if summary := files.get("--summary"):
+            summary.parent.mkdir(parents=True, exist_ok=True)
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(page.markdown(found))
+        if junit := files.get("--junit"):
+            store.write_atomically(junit, page.junit(found).encode())
+    except OSError as error:
+        raise SetupError(f"the verdict ({found.verdict}) cannot be written: {error}") from error
 
 
 def _attempt(
@@ -123,12 +142,12 @@ def aa(options: argparse.Namespace) -> int:
         run, plan, summary = _measure(options, client, specification, narrow_enough)
     entries = noise.history(options.results)
     latest = next(one for one in entries if one.run == run.name)
-    alike = [one for one in entries if (one.machine, one.design) == (latest.machine, latest.design)]
-    delta = noise.smallest_delta(alike, latest.machine, latest.design)
+    alike = noise.alike(entries, latest.machine, plan)
+    delta = noise.smallest_delta(alike, latest.machine, plan)
     if options.json:
         say(json.dumps({"latest": asdict(latest), "history": [asdict(one) for one in alike], "delta": delta}, indent=1))
     else:
-        say(page.noise(latest, alike, delta, alpha=plan.alpha), end="")
+        say(page.noise(latest, plan, alike, delta), end="")
     return Exit.OK if summary.valid else Exit.INVALID
 
 
@@ -162,9 +181,10 @@ def _specify(
     pair = candidates.pair(asked, base, candidate, options.engine, folder)
     client = host.engine()
     specification = assembly.specify(pair.experiment, client, given=pair.given)
-    said = shlex.join(["lab", options.command, base, candidate, "--engine", options.engine])
+    words = [base, candidate] if options.command == "gate" else ["--routing", base]
+    said = shlex.join(["lab", options.command, *words, "--engine", options.engine])
     text = f"# as carried out by: {said}\n{specification.experiment}"
-    return client, pair, replace(specification, experiment=text)
+    return client, pair, replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
 
 
 def _machine(client: "DockerClient", specification: "Specification") -> str:

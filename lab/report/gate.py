@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from lab.gate import INVALID, Attempt, Gate
-from lab.noise import Entry
+from lab.gate import Attempt, Gate
+from lab.model import Plan
+from lab.noise import Entry, detectable
 from lab.report.markdown import table
 from lab.stats import Comparison
 from lab.verdict import Verdict
 
 SHOWN = 8  # failed checks
 
-_LEVEL = {Verdict.REGRESSION: "error", Verdict.INCONCLUSIVE: "warning", INVALID: "error"}
+_LEVEL = {Verdict.REGRESSION: "error", Verdict.INCONCLUSIVE: "warning", Verdict.INVALID: "error"}
 _HEADS = ("leg", "candidate / base", "interval", "detectable", "verdict", "base / itself")
 
 
@@ -31,8 +32,8 @@ def _text(found: Gate) -> Iterator[str]:
     for number, attempt in enumerate(found.attempts, 1):
         yield ""
         yield f"run {number}: {attempt.run}, {_rounds(attempt)}: {attempt.verdict}"
-        yield from _aligned([_HEADS, *_rows(attempt)])
-        yield from (f"  ! {reason}" for reason in _failed(attempt))
+        yield from table(_HEADS, _rows(attempt))
+        yield from (f"! {reason}" for reason in _failed(attempt))
 
 
 def _markdown(found: Gate) -> Iterator[str]:
@@ -103,33 +104,27 @@ def annotations(found: Gate) -> str:
     return f"::{level} title=kemi-lab gate%3A {found.verdict}::{_data(found.reason)}\n"
 
 
-def noise(latest: Entry, entries: Sequence[Entry], delta: float | None, *, alpha: float) -> str:
+def noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | None) -> str:
     """The baseline against itself, and the history of that."""
-    return "\n".join(_noise(latest, entries, delta, alpha)) + "\n"
+    return "\n".join(_noise(latest, plan, entries, delta)) + "\n"
 
 
-def _noise(latest: Entry, entries: Sequence[Entry], delta: float | None, alpha: float) -> Iterator[str]:
+def _noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | None) -> Iterator[str]:
     yield f"{latest.cell} against itself: {latest.run}, {latest.rounds} rounds{'' if latest.valid else ', INVALID'}"
-    yield from _aligned(
-        [
-            ("leg", "ratio", f"interval at {1 - alpha:.1%}", "a gate finds"),
-            *(
-                (leg, _number(found.ratio), _interval(found), _percent(latest.detectable.get(leg)))
-                for leg, found in latest.legs.items()
-            ),
-        ]
-    )
     yield ""
-    yield "the same on this machine so far, as its noisiest leg:"
-    yield from _aligned(
-        [
-            ("run", "a gate finds", ""),
-            *(
-                (one.run, _percent(max(one.detectable.values(), default=None)), "" if one.valid else "invalid")
-                for one in entries
-            ),
-        ]
-    )
+    rows = [
+        (leg, _number(one.ratio), _interval(one), _found(latest.deviations.get(leg), plan))
+        for leg, one in latest.legs.items()
+    ]
+    yield from table(("leg", "ratio", f"interval at {1 - plan.alpha:.1%}", "a gate finds"), rows)
+    yield ""
+    yield "The same on this machine so far, by its noisiest leg:"
+    yield ""
+    history = [
+        (one.run, _found(max(one.deviations.values(), default=None), plan), "" if one.valid else "invalid")
+        for one in entries
+    ]
+    yield from table(("run", "a gate finds", ""), history)
     yield ""
     yield (
         "no valid run yet: nothing can be said of a delta"
@@ -138,10 +133,8 @@ def _noise(latest: Entry, entries: Sequence[Entry], delta: float | None, alpha: 
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+def _found(deviation: float | None, plan: Plan) -> str:
+    return _percent(None if deviation is None else detectable(deviation, plan))
 
 
 def _rounds(attempt: Attempt) -> str:

@@ -1,8 +1,9 @@
 """A run's resolution as text: a table a leg, a line an estimator. Also readable as Markdown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from lab.published import interval
+from lab.report.markdown import table
 from lab.resolution import Resolution, Row
 from lab.stats import Design
 
@@ -35,7 +36,7 @@ def _lines(found: Resolution) -> Iterator[str]:
         yield ""
         yield f"## {leg}"
         yield ""
-        yield from _table(_head(rows[0]), [_cells(row) for row in rows])
+        yield from table(_head(rows[0]), [_cells(row) for row in rows])
 
 
 def _head(row: Row) -> tuple[str, ...]:
@@ -59,9 +60,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _design(design: Design | None) -> str:
     return f"{design.mde:.2%} ({design.rounds} x {design.slices})" if design else "-"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for line in (head, ["-" * width for width in widths], *rows):
-        yield f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"

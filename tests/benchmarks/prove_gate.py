@@ -9,6 +9,7 @@ and what each claim came to. The exit code is 1 if a claim does not hold.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -33,37 +34,46 @@ WORDS = {"pass", "improvement", "regression", "inconclusive", "invalid"}
 STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
 
 
+# A folder to put something into, and what the base's challenges take -> the name of a candidate.
+Candidate = Callable[[Path, float], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What is done, how often, and what must come of it."""
 
     name: str
     times: int
-    candidate: Callable[[Path], str]
+    candidate: Candidate
     may: frozenset[str]
     starve: str = ""  # part of the name of the containers that get next to no CPU time
 
 
-def _parity(_: Path) -> str:
+def _parity(_: Path, _challenge_usec: float) -> str:
     return "parity"
 
 
-def _slower(usec: int) -> Callable[[Path], str]:
-    return lambda _: f"parity-plus-{usec}us"
+def _slower(share: float, *, at_least: bool) -> Candidate:
+    """A wait of that share of a challenge, in whole microseconds: rounded up, or down."""
+
+    def candidate(_: Path, challenge_usec: float) -> str:
+        usec = math.ceil(share * challenge_usec) if at_least else math.floor(share * challenge_usec)
+        return f"parity-plus-{max(1, usec)}us"
+
+    return candidate
 
 
-def _broken(folder: Path) -> str:
+def _broken(folder: Path, _: float) -> str:
     """A routing that answers every request at once, and does nothing: it looks quick."""
     broken = scripts(folder / "broken")
     rewrite(broken / "native.cfg", "request_route {\n", 'request_route {\n    sl_send_reply("200", "OK");\n    exit;\n')
     return str(broken)
 
 
-# The challenge leg takes some 35 usec here: 4 are above 10 % of it, 2 above 5.
 CLAIMS = (
     Claim("identical", 6, _parity, frozenset({"pass", "improvement", "inconclusive"})),
-    Claim("planted 4 usec", 5, _slower(4), frozenset({"regression"})),
-    Claim("planted 2 usec", 3, _slower(2), frozenset({"regression", "inconclusive"})),
+    Claim("planted 10 %", 5, _slower(0.10, at_least=True), frozenset({"regression"})),
+    Claim("planted 5 %", 3, _slower(0.05, at_least=True), frozenset({"regression", "inconclusive"})),
     Claim("broken engine", 1, _broken, frozenset({"invalid", "inconclusive"})),
     Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),
     Claim("starved SIPp", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="sipp-native-candidate"),
@@ -71,8 +81,8 @@ CLAIMS = (
 
 
 @contextmanager
-def starved(part: str, results: Path) -> Iterator[None]:
-    """While this lasts, containers of runs in this folder with that in their name get next to no CPU time."""
+def starved(part: str, results: Path) -> Iterator[set[str]]:
+    """While this lasts, containers of runs in this folder of that name get hardly any CPU time: their ids."""
     client, over, done = docker.from_env(), threading.Event(), set[str]()
 
     def starve(container: Container) -> None:
@@ -91,7 +101,7 @@ def starved(part: str, results: Path) -> Iterator[None]:
     if part:
         thread.start()
     try:
-        yield
+        yield done
     finally:
         over.set()
         if part:
@@ -99,22 +109,27 @@ def starved(part: str, results: Path) -> Iterator[None]:
         client.close()
 
 
-def gate(claim: Claim, results: Path, folder: Path) -> dict[str, Any]:
+def gate(claim: Claim, results: Path, folder: Path, challenge_usec: float) -> dict[str, Any]:
     """One gate; what it found."""
     folder.mkdir()
-    candidate = claim.candidate(folder)
+    candidate = claim.candidate(folder, challenge_usec)
     command = [str(SCRIPT), "gate", "parity", candidate, "--engine", ENGINE, "--results", str(results), "--json"]
     begun = time.monotonic()
-    with starved(claim.starve, results):
+    with starved(claim.starve, results) as hit:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    seconds = time.monotonic() - begun
     if not done.stdout:  # nothing was judged, and it has said why
-        return {
-            "verdict": f"exit code {done.returncode}",
-            "reason": "",
-            "seconds": time.monotonic() - begun,
-            "attempts": [],
-        }
-    return {**json.loads(done.stdout), "seconds": time.monotonic() - begun}
+        return {"verdict": f"exit code {done.returncode}", "seconds": seconds, "attempts": [], "candidate": candidate}
+    found = {**json.loads(done.stdout), "seconds": seconds}
+    if claim.starve and not hit:
+        found["verdict"] = "nothing was starved"
+    return found
+
+
+def challenge_of(results: Path, found: dict[str, Any]) -> float:
+    """What the base's challenges took in a gate, in usec."""
+    summary = json.loads((results / found["attempts"][-1]["run"] / "summary.json").read_text())
+    return float(summary["cells"][f"{ENGINE}-base"]["legs"]["challenge"]["mean_usec"])
 
 
 def row(claim: Claim, found: dict[str, Any]) -> str:
@@ -144,10 +159,14 @@ def main(arguments: list[str]) -> int:
     failed = 0
     with tempfile.TemporaryDirectory(prefix="kemi-lab-prove-") as place:
         results = Path(place) / "results"
+        first = gate(CLAIMS[0], results, Path(place) / "first", 0)
+        challenge_usec = challenge_of(results, first)
+        lines.append(f"{row(CLAIMS[0], first)}\na challenge takes {challenge_usec:.1f} usec here\n")
+        print(lines[-1], file=sys.stderr, flush=True)
         for claim in wanted:
             verdicts: list[str] = []
             for number in range(options.times or claim.times):
-                found = gate(claim, results, Path(place) / f"{claim.name}-{number}")
+                found = gate(claim, results, Path(place) / f"{claim.name}-{number}", challenge_usec)
                 verdicts.append(str(found["verdict"]))
                 lines.append(row(claim, found))
                 print(lines[-1], file=sys.stderr, flush=True)

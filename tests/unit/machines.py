@@ -166,4 +166,12 @@ MACHINES = {
         source=f"{EPYC.source}; a cgroup that leaves one L3's cores, and two of either of its neighbours",
         allowed="2-9",
     ),
+    "2-socket server, one node": Machine(
+        "lscpu -e of servers whose firmware interleaves memory: even CPUs on one socket, odd ones on the other",
+        cores=_single(range(16)),
+        nodes=("0-15",),
+        packages=("0,2,4,6,8,10,12,14", "1,3,5,7,9,11,13,15"),
+        caches=("0,2,4,6,8,10,12,14", "1,3,5,7,9,11,13,15"),
+        memory_bytes=64 * GB,
+    ),
 }

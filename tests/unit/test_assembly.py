@@ -276,3 +276,13 @@ def test_a_release_that_cannot_be_had_is_left_out_if_there_is_another(
     shop["kemi-lab/kamailio:5.4.4"] = OSError("no room")
     with pytest.raises(OSError, match="no room"):
         two.make_images(process.ignore)
+
+
+def test_of_a_release_that_is_given_all_is_known_that_is_known(tmp_path: Path) -> None:
+    """Whatever it is called: an engine whose Kamailio is known to end badly ends as it is known to."""
+    (tmp_path / "mine.toml").write_text(SOUND)
+    facts = versions.load().kamailio
+    name = next(name for name, release in facts.items() if release.ends)
+    found = assembly._given_release(images.kamailio(name))  # noqa: SLF001
+    assert (found.ends, found.broken, found.variant) == (facts[name].ends, facts[name].broken, facts[name].variant)
+    assert assembly._given_release(Recipe("kemi-lab/kamailio:source-1", "kamailio", "trixie")).ends == {}  # noqa: SLF001

@@ -55,9 +55,15 @@ def repository(tmp_path: Path) -> Path:
     return place
 
 
+def places(found: Pair) -> list[Path]:
+    """Where the copies of both lie, by the names that the experiment has for them."""
+    (factor,) = [name for name in ("routing", "configuration") if name == found.kind.value]
+    return [found.experiment.resolve(name) for name in found.experiment.factor(factor)]
+
+
 def scripts(found: Pair) -> list[str]:
     """The scripts of both, as they will be measured."""
-    return [Path(folder, "lua.lua").read_text() for folder in found.experiment.factor("routing")]
+    return [(folder / "lua.lua").read_text() for folder in places(found)]
 
 
 def test_two_scripts(tmp_path: Path) -> None:
@@ -80,7 +86,7 @@ def test_native_routing_is_no_common_configuration(tmp_path: Path) -> None:
     (tmp_path / "copies").rename(tmp_path / "done")
     found = pair(tmp_path / "one-common.cfg", tmp_path / "other-common.cfg", tmp_path, "native")
     assert found.kind == Kind.CONFIGURATION
-    assert [Path(path).name for path in found.experiment.factor("configuration")] == ["base.cfg", "candidate.cfg"]
+    assert found.experiment.factor("configuration") == ("./base.cfg", "./candidate.cfg")
 
 
 def test_a_routing_of_ours_with_a_planted_wait(tmp_path: Path) -> None:
@@ -111,7 +117,7 @@ def test_a_path_as_it_was_at_a_commit(repository: Path, tmp_path: Path) -> None:
         own.mkdir()
         found = pair(f"{path}@old", path, own)
         assert found.kind == kind
-        copies = [Path(copy) for copy in found.experiment.factor(kind.value)]
+        copies = places(found)
         texts = [(copy / "lua.lua" if copy.is_dir() else copy).read_text() for copy in copies]
         assert texts == [f"{COMMON}-- old\n", f"{COMMON}-- new\n"]
     found = pair(f"{repository}@old", repository, tmp_path)
@@ -128,6 +134,37 @@ def test_a_tarball_is_a_source(repository: Path, tmp_path: Path) -> None:
     assert found.given.keys() == {"base", "candidate"}
 
 
+def test_links_are_followed_within_the_repository_and_not_beyond(repository: Path, tmp_path: Path) -> None:
+    """A folder may share a script with others; what lies outside is nobody's."""
+    (repository / "common.lua").write_text("-- common")
+    (repository / "routing" / "common.lua").symlink_to("../common.lua")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "linked")
+    found = pair(f"{repository / 'routing'}@HEAD", repository / "routing", tmp_path)
+    assert [Path(copy, "common.lua").read_text() for copy in found.experiment.places.values()] == ["-- common"] * 2
+    (repository / "routing" / "common.lua").unlink()
+    (repository / "routing" / "common.lua").symlink_to("/etc/hostname")
+    git(repository, "commit", "--quiet", "--all", "--message", "astray")
+    own = tmp_path / "own"
+    own.mkdir()
+    assert "routing@HEAD: " in refused(f"{repository / 'routing'}@HEAD", repository / "routing", own)
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A link to nothing, here."""
+    for name in ("mine", "yours"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lua.lua").symlink_to("nowhere")
+    assert "cannot be read" in refused(tmp_path / "mine", tmp_path / "yours", tmp_path)
+
+
+def test_nothing_is_judged_by_a_specimen(tmp_path: Path) -> None:
+    """Its slices count whatever the checks say."""
+    (tmp_path / "mine.toml").write_text(f"{GATE.read_text()}\n[specimen]\n")
+    with pytest.raises(BadInputError, match=r"mine\.toml:\d+: specimen: is shown as found"):
+        candidates.pair(experiment.read(tmp_path / "mine.toml"), "parity", "parity", "lua", tmp_path)
+
+
 def test_a_name_that_means_nothing(tmp_path: Path) -> None:
     """It is said what could be named."""
     said = refused(tmp_path / "nowhere.lua", tmp_path / "nowhere.lua", tmp_path)
@@ -135,7 +172,7 @@ def test_a_name_that_means_nothing(tmp_path: Path) -> None:
     assert "PATH@COMMIT" in said
 
 
-@pytest.mark.parametrize("commit", ["nowhere", "--output=elsewhere", "old:routing"])
+@pytest.mark.parametrize("commit", ["nowhere", "--output=elsewhere", "old:routing/nothing"])
 def test_a_commit_that_is_not_there(repository: Path, tmp_path: Path, commit: str) -> None:
     """Nor is a commit an option of git's."""
     said = refused(f"{repository / 'routing'}@{commit}", repository / "routing", tmp_path)

@@ -29,6 +29,7 @@ AUTO = {
     "hybrid, efficient cores only": ("17", "16", "16", "16", ""),
     "2-socket server, a part of it": ("10-12,19", "17-18", "16", "0", "30-32"),
     "64-core sockets, a part of one node": ("5-7", "4,9", "8", "2", ""),
+    "2-socket server, one node": ("9,11,13,15", "5,7", "3", "0", ""),
 }
 # machine -> the CPUs that all roles share
 NUC = {
@@ -44,6 +45,7 @@ NUC = {
     "hybrid, efficient cores only": "16-17",
     "2-socket server, a part of it": "10-13,30-32",
     "64-core sockets, a part of one node": "4-7",
+    "2-socket server, one node": "0,2,4,6",
 }
 SMALL = {name for name, texts in AUTO.items() if texts[1] == texts[2]}  # too few cores to keep all roles apart
 FEW, SINGLE, MEMORY = "of the NUC's 4 cores", "without a second thread", "GB of memory"
@@ -57,6 +59,7 @@ UNLIKE = {
     "hybrid, efficient cores only": (FEW, SINGLE, "on efficient cores"),
     "2-socket server, a part of it": (SINGLE, "not for us"),
     "64-core sockets, a part of one node": (SINGLE,),
+    "2-socket server, one node": (SINGLE,),
 }
 
 

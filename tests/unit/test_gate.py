@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab import gate, sequential, stats, testing
-from lab.gate import INVALID, Attempt, Gate
+from lab.gate import Attempt, Gate
 from lab.model import SliceRecord
 from lab.report import gate as page
 from lab.running import Running, narrow_enough
@@ -126,9 +126,10 @@ def test_a_wider_interval_is_asked_of_the_base_itself() -> None:
 def test_a_run_that_is_not_valid_has_no_verdict() -> None:
     """However clear its figures are."""
     found = attempt(0.99, failed=["start r01-lua-candidate: engine proof: no marker"])
-    assert found.verdict == INVALID
-    assert gate.conclude([found]) == (INVALID, "start r01-lua-candidate: engine proof: no marker")
-    assert gate.conclude([attempt(1.0, failed=[])])[0] == INVALID
+    assert found.verdict == Verdict.INVALID
+    assert {ruling.verdict for ruling in found.rulings.values()} == {Verdict.INVALID}
+    assert gate.conclude([found]) == (Verdict.INVALID, "start r01-lua-candidate: engine proof: no marker")
+    assert gate.conclude([attempt(1.0, failed=[])])[0] == Verdict.INVALID
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.0, "pass"), (0.9, "improvement"), (1.03, "inconclusive")])
@@ -160,9 +161,23 @@ def test_what_a_second_run_does_not_confirm_is_inconclusive(ratio: float) -> Non
     assert "a first run said regression, a second one" in why
 
 
+def test_a_regression_is_confirmed_in_the_same_leg() -> None:
+    """One leg by itself in either run, and not the same: chance does that, a slowdown does not."""
+    first, second = attempt(1.10), attempt(1.10)
+    said = {Verdict.REGRESSION: first.rulings["challenge"], Verdict.PASS: attempt(1.0).rulings["challenge"]}
+    only = [
+        replace(run, rulings={name: said[Verdict.REGRESSION if name == leg else Verdict.PASS] for name in run.rulings})
+        for run, leg in ((first, "challenge"), (second, "authenticated"))
+    ]
+    verdict, why = gate.conclude(only)
+    assert verdict == Verdict.INCONCLUSIVE
+    assert "a first run condemned challenge, a second one authenticated" in why
+    assert gate.conclude([only[0], second])[0] == Verdict.REGRESSION
+
+
 def test_a_second_run_that_is_not_valid_leaves_it_invalid() -> None:
     """Neither confirmed nor refuted."""
-    assert gate.conclude([attempt(1.10), attempt(1.10, failed=["x"])])[0] == INVALID
+    assert gate.conclude([attempt(1.10), attempt(1.10, failed=["x"])])[0] == Verdict.INVALID
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
@@ -197,7 +212,7 @@ def test_text_says_the_verdict_first() -> None:
     assert lines[0].startswith("REGRESSION: ")
     assert lines[1].startswith("routing new.lua against old.lua, engine lua; a slowdown of up to 3.0 % may pass")
     assert "run 1: a-run, 6 rounds: regression" in lines
-    assert sum(line.startswith("  registration") for line in lines) == 2
+    assert sum(line.startswith("| registration") for line in lines) == 2
 
 
 def test_failed_checks_are_listed() -> None:
@@ -221,7 +236,7 @@ def test_names_are_no_markdown() -> None:
         ([attempt(0.9)], 0, 0),
         ([attempt(1.10), attempt(1.10)], 4, 0),
         ([attempt(1.03, noise=3)], 0, 4),
-        ([attempt(1.0, failed=["x"])], 0, 1),
+        ([attempt(1.0, failed=["x"])], 0, 4),
     ],
     ids=["pass", "improvement", "regression", "inconclusive", "invalid"],
 )

@@ -1,6 +1,7 @@
 """Ratios over time: which runs are in them, and where a change is seen."""
 
 import itertools
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import frames, history, summary, testing
+from lab.history import Point
 from lab.report import history as page
 
 PLAN = testing.plan(rounds=2, slices=1, calls=20)
@@ -38,7 +40,7 @@ def test_a_change_is_seen_where_it_was_made(tmp_path: Path) -> None:
     assert not any(one.changes for one in found.series if one.cell == "native-aa")
     said = page.markdown(found)
     assert "## builder: lua / native, registration" in said
-    assert f"| {runs[4]} |" in said
+    assert f"| {runs[4]} " in said
     assert "%, from 1." in said
 
 
@@ -59,16 +61,37 @@ def test_runs_that_prove_nothing_are_left_out_and_named(tmp_path: Path) -> None:
     assert good.name not in page.markdown(only)
 
 
+def test_what_gates_compared_is_in_no_series(tmp_path: Path) -> None:
+    """It is another thing each time; their base against itself is the same."""
+    engines = ("native-base", "native-candidate")
+    plan = replace(testing.plan(engines=engines, rounds=2, slices=1, calls=20), experiment="gate")
+    for number in (1, 2):
+        made(tmp_path, number, 1.0, plan)
+    assert {one.cell for one in history.read(tmp_path).series} == {"native-base-aa"}
+
+
+def test_another_design_is_another_series(tmp_path: Path) -> None:
+    """Though it has the same name."""
+    made(tmp_path, 1, 1.2)
+    made(tmp_path, 2, 1.2, testing.plan(rounds=2, slices=2, calls=20))
+    assert {len(one.points) for one in history.read(tmp_path).series} == {1}
+
+
 def test_an_empty_folder_has_no_history(tmp_path: Path) -> None:
     """And says so."""
     assert "No valid run has a ratio." in page.markdown(history.read(tmp_path))
 
 
-@pytest.mark.parametrize("runs", [4, 8, 20, 60])
-def test_a_series_without_a_change_shows_none(runs: int) -> None:
-    """In nineteen of twenty, at least, of 400."""
+@pytest.mark.parametrize("told", [True, False], ids=["runs know their noise", "they do not"])
+@pytest.mark.parametrize("runs", [6, 10, 20, 50])
+def test_a_series_without_a_change_shows_none(runs: int, *, told: bool) -> None:
+    """In nineteen of twenty, at least, of 400: also where the noise has to be guessed from the series itself."""
     draw = random.Random(runs)  # noqa: S311
-    false = sum(bool(history.breaks([draw.gauss(0, 1) for _ in range(runs)], 1.0)) for _ in range(400))
+    false = 0
+    for _ in range(400):
+        ratios = [math.exp(draw.gauss(0, 0.02)) for _ in range(runs)]
+        points = [Point(str(number), ratio, None, None, 0.02 if told else None) for number, ratio in enumerate(ratios)]
+        false += bool(list(history.changes(points)))
     assert false / 400 <= 0.05
 
 

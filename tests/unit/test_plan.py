@@ -537,3 +537,33 @@ def test_what_cannot_take_turns_is_refused(tmp_path: Path, more: str, problem: s
     removed = ("slice_seconds = 1.5\n", "") if "slice_seconds" in more else ("", "")
     with pytest.raises(BadInputError, match=problem):
         make(tmp_path, removed, ("baseline = ", "turn_msec = 100\nbaseline = "), more=more)
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def test_looks_are_declared_with_the_alpha_that_they_take(tmp_path: Path) -> None:
+    """Both are in the plan, and so in its hash; without them nothing changes."""
+    drawn = make(tmp_path, more="[stop]\nlooks = [2, 3]\nhalf_width = 0.02\n")
+    assert (drawn.looks, drawn.half_width) == ((2, 3), 0.02)
+    assert 0.025 < drawn.alpha < 0.05
+    plain = make(tmp_path)
+    assert (plain.looks, plain.alpha, plain.half_width, plain.stopped_after) == ((), 0.05, None, 0)
+    assert drawn.hash != plain.hash
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ("[2]", "the last look is after the last round, which is number 3"),
+        ("[3, 2]", "numbers of rounds that rise"),
+        ("[1, 3]", "no interval"),
+        ("[]", "numbers of rounds that rise"),
+        ('"often"', "list"),
+        ("[0, 3]", "greater than 0"),
+    ],
+)
+def test_looks_that_will_not_do_are_told_with_their_line(tmp_path: Path, looks: str, said: str) -> None:
+    """Before anything starts."""
+    with pytest.raises(BadInputError, match=rf"mine\.toml:12: .*looks.*{said}"):
+        make(tmp_path, more=f"[stop]\nlooks = {looks}\n")

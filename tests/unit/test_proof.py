@@ -61,7 +61,6 @@ def answer(
         "arguments": "\n".join(given),
         "configuration": "",
         "files": listed,
-        "allowed": "/proc/1/status:Cpus_allowed_list:\t1",
     }
     return "".join(f"== {name}\n{text}\n" for name, text in said.items()) + "== end\n"
 
@@ -91,7 +90,6 @@ def test_the_processes_and_their_cpus() -> None:
     word = proof.parse(RECORDED["lua"])
     assert word.processes[1] == "main process - attendant"
     assert word.processes[18] == "udp receiver child=0 sock=127.0.0.1:5060"
-    assert word.allowed == dict.fromkeys(word.processes, "1")
     assert "/proc/27/status" in RECORDED["lua"]
     assert 27 not in word.processes
 
@@ -144,7 +142,7 @@ def test_a_script_that_cannot_be_found_is_not_guessed(old: str, new: str) -> Non
     assert (word.engine, word.script) == ("lua", "")
 
 
-@pytest.mark.parametrize("name", ["modules", "processes", "arguments", "configuration", "files", "allowed"])
+@pytest.mark.parametrize("name", ["modules", "processes", "arguments", "configuration", "files"])
 def test_a_missing_section_is_an_error(name: str) -> None:
     """Half an answer proves nothing."""
     with pytest.raises(TestbedError, match=f"incomplete: no {name}"):

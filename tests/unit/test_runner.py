@@ -19,9 +19,10 @@ from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
 from lab.images import FOLDER, Built
-from lab.model import Plan, Role
+from lab.model import Plan, Role, SlicePlan
 from lab.planted import Routing
 from lab.runner import Specification
+from lab.running import Enough, Running, narrow_enough
 from lab.search import Parameters, Search
 from lab.session import Judges
 from tests.bed import LAYOUT, Bed, World, use
@@ -99,13 +100,14 @@ Run = Callable[..., Path]
 def run(world: World, tmp_path: Path) -> Run:  # noqa: ARG001  (there must be one)
     """Run a specification in that world."""
 
-    def run(specification: Specification = SPECIFICATION) -> Path:
+    def run(specification: Specification = SPECIFICATION, enough: Enough = narrow_enough) -> Path:
         return runner.run(
             specification,
             cast("docker.DockerClient", None),
             tmp_path / "results",
             judges=Judges(validity.judge, validity.judge_start),
             reporter=Quiet(),
+            enough=enough,
         )
 
     return run
@@ -136,6 +138,74 @@ def test_a_run_gives_evidence_that_gives_figures(run: Run, tmp_path: Path) -> No
     assert {name: cell.legs["authenticated"].count for name, cell in found.cells.items()} == dict.fromkeys(
         ("native", "lua", "native-aa"), 24
     )
+
+
+def test_a_run_stops_at_the_look_at_which_its_rule_is_met(run: Run, world: World) -> None:
+    """The rest is not in the plan any more, so that the run is whole; that it was declared is said."""
+    declared = replace(
+        PLAN, rounds=tuple(replace(PLAN.rounds[0], number=number, slices=again(number)) for number in range(1, 6))
+    )
+    declared = replace(declared, looks=(2, 3, 5), alpha=0.02)
+    asked: list[int] = []
+
+    def enough(plan: Plan, running: Running) -> str:
+        assert plan.looks == (2, 3, 5)
+        found = running.comparisons(plan)["lua", "challenge"]
+        asked.append(found.n_rounds)
+        return "it knows" if found.n_rounds == 3 else ""
+
+    folder = run(replace(SPECIFICATION, plan=declared), enough)
+    assert asked == [2, 3]
+    carried_out = store.load(Plan, folder / "evidence" / "plan.json")
+    assert (len(carried_out.rounds), carried_out.stopped_after, carried_out.hash) == (3, 3, declared.hash)
+    assert world.history.count("fresh start") == 3
+    frames.write(folder)
+    found = summary.write(folder)
+    assert found.valid
+    assert any("stopped after 3 rounds, as declared: it may stop after 2, 3, 5 rounds" in note for note in found.notes)
+
+
+def test_a_run_without_what_it_is_for_does_not_begin(run: Run, world: World, tmp_path: Path) -> None:
+    """A gate whose candidate has no image, or whose Kamailio has not its engine, is not measured for half an hour."""
+    with pytest.raises(UnavailableError, match="what this experiment compares with cannot be had"):
+        run(replace(SPECIFICATION, required=frozenset({"native", "ruby"})))
+    assert world.history == []
+    assert not list((tmp_path / "results").glob("*"))
+
+
+def test_what_is_said_on_the_way_is_what_is_said_in_the_end(run: Run) -> None:
+    """A rule that stops a run sees the same ratios as its report has."""
+    seen = []
+
+    def enough(plan: Plan, running: Running) -> str:
+        seen.append(running.comparisons(plan, plan.alpha))
+        return "that will do"
+
+    rounds = tuple(replace(PLAN.rounds[0], number=number, slices=again(number)) for number in (1, 2, 3))
+    folder = run(replace(SPECIFICATION, plan=replace(PLAN, rounds=rounds, looks=(2, 3), alpha=0.03)), enough)
+    frames.write(folder)
+    found = {(row.cell, row.leg): row.comparison for row in summary.write(folder).comparisons}
+    assert found.keys() == seen[0].keys()
+    for key, one in found.items():
+        assert one.n_rounds == 2
+        assert one.ratio == pytest.approx(seen[0][key].ratio)
+        assert (one.ci_low, one.ci_high) == pytest.approx((seen[0][key].ci_low, seen[0][key].ci_high))
+
+
+def test_the_last_look_needs_no_rule(run: Run) -> None:
+    """It is over then anyhow; nor is anybody asked where no look is declared."""
+
+    def never(_plan: Plan, _running: Running) -> str:
+        raise AssertionError
+
+    for looks in ((), (len(PLAN.rounds),)):
+        folder = run(replace(SPECIFICATION, plan=replace(PLAN, looks=looks)), never)
+        assert store.load(Plan, folder / "evidence" / "plan.json").stopped_after == 0
+
+
+def again(number: int) -> tuple[SlicePlan, ...]:
+    """The slices of a first round in a later one."""
+    return tuple(replace(piece, round=number) for piece in PLAN.rounds[0].slices)
 
 
 def test_what_is_known_is_written_before_anything_starts(run: Run, world: World, tmp_path: Path) -> None:

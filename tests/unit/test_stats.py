@@ -11,9 +11,11 @@ from scipy import optimize, stats
 from lab.stats import (
     Comparison,
     Spread,
+    at_level,
     best_design,
     compare,
     detectable,
+    deviation,
     drift,
     holm,
     log_ratios,
@@ -139,9 +141,32 @@ def test_log_ratios_pair_rounds_and_leave_out_those_with_one_side_only() -> None
     assert logs == pytest.approx([math.log(1.1), math.log(0.9)])
 
 
-def test_log_ratios_leave_out_a_mean_of_zero() -> None:
+@pytest.mark.parametrize("nothing", [0.0, -1.0, math.nan, math.inf])
+def test_log_ratios_leave_out_what_is_no_time(nothing: float) -> None:
     """It has no logarithm, and no clock measures it."""
-    assert log_ratios({1: 0.0, 2: 4.0}, {1: 5.0, 2: 2.0}) == pytest.approx([math.log(2)])
+    assert log_ratios({1: nothing, 2: 4.0}, {1: 5.0, 2: 2.0}) == pytest.approx([math.log(2)])
+    assert log_ratios({1: 5.0, 2: 4.0}, {1: nothing, 2: 2.0}) == pytest.approx([math.log(2)])
+
+
+def test_what_is_no_number_excludes_nothing() -> None:
+    """Rather than passing for a difference."""
+    for nothing in (math.nan, math.inf):
+        assert compare([nothing, 0.1, 0.2]) == Comparison(None, None, None, None, 3)
+    assert not Comparison(1.0, math.nan, math.nan, None, 3).excludes_one
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.02])
+def test_an_interval_can_be_taken_to_another_level(alpha: float) -> None:
+    """And back; its spread is that of the rounds."""
+    draw = draws(7)
+    logs = [draw.gauss(0.02, 0.05) for _ in range(8)]
+    found = compare(logs, alpha)
+    assert deviation(found, alpha) == pytest.approx(stdev(logs))
+    there = at_level(found, alpha, 0.01)
+    expected = compare(logs, 0.01)
+    assert (there.ci_low, there.ci_high) == pytest.approx((expected.ci_low, expected.ci_high))
+    nothing = compare([0.1])
+    assert (deviation(nothing), at_level(nothing, 0.05, 0.01)) == (None, nothing)
 
 
 # --- slices and rounds ------------------------------------------------------------------------------------------------

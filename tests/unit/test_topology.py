@@ -23,6 +23,7 @@ SEEN = {
     "hybrid, efficient cores only": (2, True, 1, 2),
     "2-socket server, a part of it": (20, True, 2, 0),
     "64-core sockets, a part of one node": (8, False, 1, 0),
+    "2-socket server, one node": (16, False, 1, 0),
 }
 
 

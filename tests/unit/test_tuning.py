@@ -153,6 +153,18 @@ def test_it_restores_after_a_reboot(kernel: Kernel) -> None:
     assert not kernel.journal.exists()
 
 
+def test_what_somebody_has_changed_since_it_was_planned_is_left_alone(kernel: Kernel) -> None:
+    """Another tuning, say, while the question stood there: what was read then is not what is there."""
+    planned = tuning.plan(kernel.root, aslr=True)
+    kernel.apply()
+    tuned = laptop.read(kernel.root)
+    with pytest.raises(SetupError, match=r"was .*, and is .* by now"):
+        tuning.apply(planned, kernel.journal)
+    assert laptop.read(kernel.root) == tuned
+    tuning.undo(kernel.journal)
+    assert laptop.read(kernel.root) == laptop.FILES
+
+
 def test_two_tunings_at_once_are_refused(kernel: Kernel) -> None:
     """Each would take the other's values for the machine's own; an undo waits as well."""
     kernel.apply()

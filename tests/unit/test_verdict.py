@@ -45,7 +45,7 @@ def test_a_base_that_differs_from_itself_is_no_base(verdict: tuple[float, float]
     leg = replace(QUIET, found=between(*verdict), aa_wide=between(1.001, 1.02))
     ruling = of_leg(leg, DELTA)
     assert ruling.verdict == Verdict.INCONCLUSIVE
-    assert "the base differs from itself (1.001 to 1.020 at 99%)" in ruling.reason
+    assert "the base differs from itself (1.001 to 1.020)" in ruling.reason
 
 
 def test_noise_that_is_larger_than_what_is_claimed_forbids_the_claim() -> None:
@@ -71,6 +71,8 @@ def test_a_pass_claims_no_more_than_delta() -> None:
         (Comparison(None, None, None, None, 0), "no round, so no interval"),
         (Comparison(1.2, None, None, None, 1), "one round, so no interval"),
         (Comparison(1.2, None, None, None, 8), "rounds without any spread, so no interval"),
+        (Comparison(math.nan, math.nan, math.nan, math.nan, 8), "it may be slower by nan %, or by nan %"),
+        (Comparison(math.inf, 0.5, math.inf, math.inf, 8), "it may be slower by inf %, or by -50.0 %"),
     ],
 )
 def test_without_an_interval_there_is_no_verdict(found: Comparison, said: str) -> None:
@@ -94,6 +96,7 @@ def test_without_an_interval_of_the_base_against_itself_there_is_none_either() -
         ([Verdict.IMPROVEMENT, Verdict.INCONCLUSIVE], Verdict.INCONCLUSIVE),
         ([Verdict.PASS, Verdict.INCONCLUSIVE], Verdict.INCONCLUSIVE),
         ([Verdict.INCONCLUSIVE, Verdict.REGRESSION, Verdict.IMPROVEMENT], Verdict.REGRESSION),
+        ([Verdict.REGRESSION, Verdict.INVALID], Verdict.INVALID),
     ],
 )
 def test_one_leg_speaks_for_all(verdicts: list[Verdict], whole: Verdict) -> None:
