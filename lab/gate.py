@@ -46,9 +46,13 @@ class Gate:
 
 
 def enough(candidate: str, delta: float) -> Enough:
-    """The gate's stopping rule: at a look that gives a verdict."""
+    """The gate's stopping rule: at a look that gives a verdict, or as soon as the run cannot be valid any more."""
 
-    def rule(plan: Plan, running: Running) -> str:
+    def rule(plan: Plan, running: Running, number: int) -> str:
+        if running.spoilt:
+            return running.spoilt
+        if number not in plan.looks:
+            return ""
         judged = legs(plan, candidate, running.comparisons(plan, plan.alpha), plan.alpha)
         whole = verdict.of_all([verdict.of_leg(leg, delta) for leg in judged])
         return "" if whole == Verdict.INCONCLUSIVE else f"{whole}, by what is known so far"

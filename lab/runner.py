@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913
 ) -> Path:
     """Run it and return the sealed folder. On any way out nothing is left running, and what was measured is kept.
 
-    `enough` is asked after the rounds that the plan declares, and ends it before the last one.
+    `enough` is asked after each round, and may end it before the last one.
     """
     host.require_disk(results, planning.log_bytes(specification.plan))
     with _session(specification, client, results, judges, reporter) as (session, conditions):
@@ -112,10 +112,9 @@ def run(  # noqa: PLR0913
             host.require_disk(results, planning.log_bytes(session.plan))
         for planned in session.plan.rounds:
             session.round(planned)
-            if planned.number in session.plan.looks[:-1] and (why := enough(session.plan, session.running)):
-                reporter.note(
-                    f"stopped after {planned.number} of {len(session.plan.rounds)} rounds, as declared: {why}"
-                )
+            rest = planned.number < len(session.plan.rounds)
+            if rest and (why := enough(session.plan, session.running, planned.number)):
+                reporter.note(f"stopped after {planned.number} of {len(session.plan.rounds)} rounds: {why}")
                 store.dump(planning.stopped(session.plan, planned.number), session.run.evidence / "plan.json")
                 break
     return session.run.folder

@@ -36,11 +36,14 @@ def compared(plan: Plan, cell: str) -> dict[str, tuple[str, ...]]:
 class Running:
     """Sums of usec and counts of requests, per cell, round and leg, of slices that count."""
 
+    spoilt: str = ""  # why the run cannot be valid any more
     _requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     _usec: Counter[tuple[str, int, str]] = field(default_factory=Counter)
 
-    def add(self, record: SliceRecord) -> None:
-        """One more slice; a warm-up, or one that is not valid, counts for nothing."""
+    def add(self, record: SliceRecord, *, last: bool = False) -> None:
+        """One more slice; a warm-up, or one that is not valid, counts for nothing. `last`: it is not run again."""
+        if record.reasons and last:
+            self.spoilt = self.spoilt or f"{record.plan.id}: {record.reasons[0]}"
         if record.reasons or record.plan.warmup:
             return
         for leg, requests in record.tally.messages.items():
@@ -71,12 +74,13 @@ class Running:
         return found
 
 
-Enough = Callable[[Plan, Running], str]  # why no more rounds are needed; nothing: they are
+# Asked after a round, which is not the last one, with its number: why no more are needed; nothing: they are.
+Enough = Callable[[Plan, Running, int], str]
 
 
-def narrow_enough(plan: Plan, running: Running) -> str:
-    """The rule of an experiment with [stop]: every interval is as narrow as was declared."""
-    if plan.half_width is None:
+def narrow_enough(plan: Plan, running: Running, number: int) -> str:
+    """The rule of an experiment with [stop]: at a look every interval is as narrow as was declared."""
+    if plan.half_width is None or number not in plan.looks:
         return ""
     widths = [_half_width(found) for found in running.comparisons(plan, plan.alpha).values()]
     if not widths or max(widths) > plan.half_width:

@@ -73,6 +73,9 @@ class Session:
         """One fresh start of every cell (those that share a Kamailio: of that), and all slices."""
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
         with self.fresh(planned.number) as (starts, stations):
+            for start in starts.values():
+                if start.reasons:
+                    self.running.spoilt = self.running.spoilt or f"{start.cell}: {start.reasons[0]}"
             self._slices(planned, {name: stations[name] for name, start in starts.items() if not start.reasons})
             self._bindings(planned, starts, stations)
 
@@ -121,7 +124,7 @@ class Session:
                     repeats.append(planning.again(piece, position))
                 if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
                     too_much.pop(piece.cell, None)
-                self.running.add(record)
+                self.running.add(record, last=piece.attempt > self.plan.repeats)
                 self.reporter.slice_done(record)
             if repeats:
                 # A warm-up only warms what comes after it.

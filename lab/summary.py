@@ -263,7 +263,7 @@ def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, compl
         sure = (
             f"it may stop after {', '.join(map(str, plan.looks))} rounds, so each interval is at {1 - plan.alpha:.1%}"
         )
-        yield f"stopped after {plan.stopped_after} rounds, as declared: {sure}" if plan.stopped_after else sure
+        yield f"stopped after {plan.stopped_after} rounds: {sure}" if plan.stopped_after else sure
     yield from (f"left out: {what}" for what in plan.left_out)
     yield from (f"Kamailio {release} is a variant, {variant}" for release, variant in plan.variants.items())
     for cell in plan.cells:

@@ -82,7 +82,7 @@ def test_an_invalid_slice_says_nothing() -> None:
 @pytest.mark.parametrize(("half_width", "stops"), [(0.05, True), (0.001, False), (None, False)])
 def test_an_experiment_stops_when_its_intervals_are_narrow(half_width: float | None, *, stops: bool) -> None:
     """As it declares; without a width it runs to its end."""
-    why = narrow_enough(replace(PLAN, half_width=half_width), after(6, 1.3))
+    why = narrow_enough(replace(PLAN, half_width=half_width), after(6, 1.3), 6)
     assert bool(why) == stops
     if stops:
         assert "5.0% were asked for" in why
@@ -91,7 +91,8 @@ def test_an_experiment_stops_when_its_intervals_are_narrow(half_width: float | N
 def test_nothing_is_narrow_without_an_interval() -> None:
     """One round has none, and no round neither."""
     for rounds in (0, 1):
-        assert narrow_enough(replace(PLAN, half_width=0.5), after(rounds, 1.0)) == ""
+        assert narrow_enough(replace(PLAN, half_width=0.5), after(rounds, 1.0), 3) == ""
+    assert narrow_enough(replace(PLAN, half_width=0.5), after(4, 1.0), 4) == "", "that is no look"
 
 
 # --- when it knows ----------------------------------------------------------------------------------------------------
@@ -100,16 +101,26 @@ def test_nothing_is_narrow_without_an_interval() -> None:
 @pytest.mark.parametrize(("ratio", "said"), [(1.0, "pass"), (1.2, "regression"), (0.8, "improvement")])
 def test_a_gate_stops_when_it_knows(ratio: float, said: str) -> None:
     """At the first look already, where the machine is quiet."""
-    assert gate.enough(CANDIDATE, 0.03)(PLAN, after(3, ratio)).startswith(said)
+    assert gate.enough(CANDIDATE, 0.03)(PLAN, after(3, ratio), 3).startswith(said)
 
 
 def test_a_gate_goes_on_while_it_does_not() -> None:
     """A slowdown near delta; noise; a base that differs from itself."""
     rule = gate.enough(CANDIDATE, 0.03)
-    assert rule(PLAN, after(3, 1.03)) == ""
-    assert rule(PLAN, after(3, 1.0, noise=20)) == ""
-    assert rule(PLAN, after(3, 1.2, aa=1.1)) == ""
-    assert rule(PLAN, Running()) == ""
+    for unclear in (after(3, 1.03), after(3, 1.0, noise=20), after(3, 1.2, aa=1.1), Running()):
+        assert rule(PLAN, unclear, 3) == ""
+    assert rule(PLAN, after(4, 1.2), 4) == "", "four rounds are no look"
+
+
+def test_a_gate_stops_as_soon_as_its_run_cannot_be_valid() -> None:
+    """A slice that stays invalid after its last repeat, whichever round it is; one that is run again may be good."""
+    running = after(1, 1.0)
+    disturbed = replace(record(CANDIDATE, 2, 1.0), reasons=("SIPp: 3 of 50 calls succeeded",))
+    rule = gate.enough(CANDIDATE, 0.03)
+    running.add(disturbed)
+    assert rule(PLAN, running, 2) == ""
+    running.add(disturbed, last=True)
+    assert rule(PLAN, running, 2) == f"{disturbed.plan.id}: SIPp: 3 of 50 calls succeeded"
 
 
 def test_a_wider_interval_is_asked_of_the_base_itself() -> None:

@@ -148,21 +148,22 @@ def test_a_run_stops_at_the_look_at_which_its_rule_is_met(run: Run, world: World
     declared = replace(declared, looks=(2, 3, 5), alpha=0.02)
     asked: list[int] = []
 
-    def enough(plan: Plan, running: Running) -> str:
+    def enough(plan: Plan, running: Running, number: int) -> str:
         assert plan.looks == (2, 3, 5)
         found = running.comparisons(plan)["lua", "challenge"]
-        asked.append(found.n_rounds)
+        assert found.n_rounds == number
+        asked.append(number)
         return "it knows" if found.n_rounds == 3 else ""
 
     folder = run(replace(SPECIFICATION, plan=declared), enough)
-    assert asked == [2, 3]
+    assert asked == [1, 2, 3]
     carried_out = store.load(Plan, folder / "evidence" / "plan.json")
     assert (len(carried_out.rounds), carried_out.stopped_after, carried_out.hash) == (3, 3, declared.hash)
     assert world.history.count("fresh start") == 3
     frames.write(folder)
     found = summary.write(folder)
     assert found.valid
-    assert any("stopped after 3 rounds, as declared: it may stop after 2, 3, 5 rounds" in note for note in found.notes)
+    assert any("stopped after 3 rounds: it may stop after 2, 3, 5 rounds" in note for note in found.notes)
 
 
 def test_a_run_without_what_it_is_for_does_not_begin(run: Run, world: World, tmp_path: Path) -> None:
@@ -177,7 +178,9 @@ def test_what_is_said_on_the_way_is_what_is_said_in_the_end(run: Run) -> None:
     """A rule that stops a run sees the same ratios as its report has."""
     seen = []
 
-    def enough(plan: Plan, running: Running) -> str:
+    def enough(plan: Plan, running: Running, number: int) -> str:
+        if number < 2:
+            return ""
         seen.append(running.comparisons(plan, plan.alpha))
         return "that will do"
 
@@ -192,15 +195,32 @@ def test_what_is_said_on_the_way_is_what_is_said_in_the_end(run: Run) -> None:
         assert (one.ci_low, one.ci_high) == pytest.approx((seen[0][key].ci_low, seen[0][key].ci_high))
 
 
-def test_the_last_look_needs_no_rule(run: Run) -> None:
-    """It is over then anyhow; nor is anybody asked where no look is declared."""
+def test_nobody_is_asked_after_the_last_round(run: Run) -> None:
+    """It is over then anyhow."""
+    asked: list[int] = []
 
-    def never(_plan: Plan, _running: Running) -> str:
-        raise AssertionError
+    def never(_plan: Plan, _running: Running, number: int) -> str:
+        asked.append(number)
+        return ""
 
-    for looks in ((), (len(PLAN.rounds),)):
-        folder = run(replace(SPECIFICATION, plan=replace(PLAN, looks=looks)), never)
-        assert store.load(Plan, folder / "evidence" / "plan.json").stopped_after == 0
+    folder = run(SPECIFICATION, never)
+    assert asked == list(range(1, len(PLAN.rounds)))
+    assert store.load(Plan, folder / "evidence" / "plan.json").stopped_after == 0
+
+
+def test_a_start_that_is_not_proven_spoils_the_run(run: Run, world: World) -> None:
+    """Whoever cannot do with a run that is not valid need not wait for its end."""
+    seen: list[str] = []
+    rounds = tuple(replace(PLAN.rounds[0], number=number, slices=again(number)) for number in (1, 2))
+
+    def enough(_plan: Plan, running: Running, _number: int) -> str:
+        seen.append(running.spoilt)
+        return running.spoilt
+
+    world.unmarked.add("lua")
+    run(replace(SPECIFICATION, plan=replace(PLAN, rounds=rounds)), enough)
+    assert len(seen) == 1
+    assert seen[0].startswith("lua: engine proof")
 
 
 def again(number: int) -> tuple[SlicePlan, ...]:
