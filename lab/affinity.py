@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _THREADS = Path("/proc/self/task")
 _UNPINNED = "run the lab where sched_setaffinity is allowed and its cgroup has these CPUs: lab cpus shows what there is"
-# Every thread of every process. The command's own are among them, which got theirs as SIPp does: by an exec.
-_SCRIPT = r"sed -s -n 's/^Cpus_allowed_list:\s*//p' /proc/[0-9]*/task/[0-9]*/status 2>/dev/null | sort -u"
+# Process and list, line by line, of every thread of every process. The command's own are among them, which got theirs
+# as SIPp does: by an exec.
+_SCRIPT = r"sed -s -n 's/^\(Tgid\|Cpus_allowed_list\):\s*//p' /proc/[0-9]*/task/[0-9]*/status 2>/dev/null || true"
 
 
 @contextmanager
@@ -54,9 +55,15 @@ def allowed_to_driver() -> str:
     return " ".join(sorted(found))
 
 
-def allowed(container: "Container") -> str:
-    """CPUs that the kernel lets a container's processes use; several lists where they, or threads of theirs, differ."""
-    return " ".join(ask(container, ["sh", "-c", _SCRIPT]).text.split())
+def allowed(container: "Container", pids: Iterable[int] = (1,)) -> str:
+    """CPUs that the kernel lets a container's processes use; several lists where they, or threads of theirs, differ.
+
+    Nothing where one of `pids` (by the container's own numbers) was not read.
+    """
+    lines = ask(container, ["sh", "-c", _SCRIPT]).text.split()
+    if not set(map(str, pids)) <= set(lines[::2]):
+        return ""
+    return " ".join(sorted(set(lines[1::2])))
 
 
 def _threads() -> list[int]:

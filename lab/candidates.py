@@ -76,10 +76,17 @@ def pair(asked: Experiment, base: str, candidate: str, engine: str, folder: Path
     """
     if asked.keys.specimen:
         raise asked.fault("specimen", "is shown as found, and never a result: nothing can be judged by it")
-    both = {
-        name: _found(text, folder / f"{name}-at-commit") for name, text in zip(NAMES, (base, candidate), strict=True)
-    }
-    kinds = [named.kind for named in both.values()]
+    known = list(dict.fromkeys(name for release in versions.load().kamailio.values() for name in release.engines))
+    if engine not in known:
+        raise BadInputError(f"--engine {engine}: no such engine", remedy=f"there are: {', '.join(known)}")
+    both: dict[str, _Named] = {}
+    kinds: list[Kind] = []
+    for name, text in zip(NAMES, (base, candidate), strict=True):
+        try:
+            both[name] = _found(text, folder / f"{name}-at-commit")
+            kinds.append(both[name].kind)
+        except OSError as error:
+            raise BadInputError(f"{text}: cannot be read: {error}") from error
     kind = kinds[0]
     if kind != kinds[1]:
         problem = f"{base} is a {kinds[0]} and {candidate} a {kinds[1]}: they do not differ in one thing"
@@ -117,10 +124,7 @@ def _is_common(path: Path) -> bool:
     """A configuration; native's own routing script is a .cfg as well, but has a request_route and loads no module."""
     if path.suffix != ".cfg":
         return False
-    try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error}") from error
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
     words = {name: re.search(rf"^\s*{name}\b", text, re.MULTILINE) for name in ("loadmodule", "request_route")}
     return bool(words["loadmodule"]) or not words["request_route"]
 
@@ -128,23 +132,41 @@ def _is_common(path: Path) -> bool:
 def _at_commit(text: str, path: Path, commit: str, folder: Path) -> Path:
     """A copy of a path as a commit of its repository has it; BadInputError where that has no such thing."""
     folder.mkdir()
-    tarball, inside = folder / "archive.tar", path if path.is_dir() else path.parent
+    tarball, tree = folder / "archive.tar", folder / "tree"
     if commit.startswith("-"):
         raise BadInputError(f"{text}: {commit!r} is no commit", remedy=_COMMIT)
     try:
-        top = process.run(["git", "-C", str(inside), "rev-parse", "--show-toplevel"], what="git rev-parse")
+        # The path's own last part may be a link, and another one then: it is followed there, not here.
+        inside = path.parent.resolve() if path.name else path
+        top = process.run(
+            ["git", "-C", str(_nearest(path, inside)), "rev-parse", "--show-toplevel"], what="git rev-parse"
+        )
         # All of it: what the path has may be a link to what lies beside it.
         archive = ["git", "-C", top, "archive", "--format=tar", f"--output={tarball}", commit]
         process.run(archive, what=f"git archive of {commit}")
         with tarfile.open(tarball) as packed:
-            packed.extractall(folder / "tree", filter="data")
-    except (SetupError, tarfile.TarError) as error:
+            packed.extractall(tree, filter=_within)  # noqa: S202  (that filter is stricter than what is asked for)
+        found = tree / (inside / path.name).relative_to(Path(top).resolve())
+        there = found.resolve().is_relative_to(tree.resolve()) and found.exists()
+    except (SetupError, tarfile.TarError, OSError, ValueError) as error:
         detail = error.detail if isinstance(error, SetupError) else ""
         raise BadInputError(f"{text}: {error}", detail=detail, remedy=_COMMIT) from error
-    found = folder / "tree" / path.resolve().relative_to(Path(top).resolve())
-    if not found.exists():
+    if not there:
         raise BadInputError(f"{text}: {commit} has no such file or folder", remedy=_COMMIT)
-    return found
+    return found.resolve()
+
+
+def _nearest(path: Path, inside: Path) -> Path:
+    """Where to ask git from: the path itself, if it is the top of a repository."""
+    return path if (path / ".git").exists() else inside
+
+
+def _within(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
+    """As Python's own filter for data has it, but what leads out of the tree is left out and no error of all of it."""
+    try:
+        return tarfile.data_filter(member, place)
+    except tarfile.FilterError:
+        return None
 
 
 def _copy(named: _Named, copy: Path) -> Path:

@@ -64,6 +64,7 @@ class Compared:
     first: str
     second: str
     valid: bool  # both runs are
+    alpha: float  # of the intervals: what looks leave of 5 %
     mismatches: tuple[Mismatch, ...]
     rows: tuple[Row, ...]
 
@@ -97,6 +98,7 @@ def read(results: Path, first: str, second: str) -> Compared:
         first=first,
         second=second,
         valid=one.valid and other.valid,
+        alpha=min(one.plan.alpha, other.plan.alpha),
         mismatches=mismatches,
         rows=tuple(
             row
@@ -198,8 +200,15 @@ def _of_run(side: _Side) -> dict[str, str]:
         "keep_awake": str(plan.keep_awake),
         "sipp_processes": str(plan.sipp_processes),
         "cells in a block": str(plan.at_once),
+        "limits": ", ".join(f"{name} {value}" for name, value in asdict(plan.limits).items()),
+        "warm-up slices": str(_warmups(plan)),
         **{name: digest for name, digest in plan.inputs.items() if name.startswith("scenario ")},
     }
+
+
+def _warmups(plan: Plan) -> int:
+    """Of a cell in a round."""
+    return sum(piece.warmup for planned in plan.rounds[:1] for piece in planned.slices) // len(plan.cells)
 
 
 def _contents(side: _Side, name: str) -> dict[str, str]:

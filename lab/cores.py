@@ -142,7 +142,8 @@ def auto(topology: Topology) -> Layout:
 
 def _divided(kamailio: tuple[int, ...], rest: tuple[int, ...], idle: tuple[int, ...] = ()) -> Layout:
     others = dict.fromkeys((Role.MYSQL, Role.SIPP, Role.DRIVER), rest)
-    return Layout("auto", {Role.KAMAILIO: kamailio, **others}, idle)
+    note = f"the database, SIPp and the driver share CPU {format_list(rest)}: a query of Kamailio's may wait for SIPp"
+    return Layout("auto", {Role.KAMAILIO: kamailio, **others}, idle, (note,))
 
 
 PROFILES: dict[str, Callable[[Topology], Layout]] = {

@@ -45,8 +45,11 @@ class Gate:
     reason: str
 
 
-def enough(candidate: str, delta: float) -> Enough:
-    """The gate's stopping rule: at a look that gives a verdict, or as soon as the run cannot be valid any more."""
+def enough(candidate: str, delta: float, before: Sequence[str] = ()) -> Enough:
+    """The gate's stopping rule: at a look that gives a verdict, or as soon as the run cannot be valid any more.
+
+    Where an earlier run has condemned some legs (`before`), a regression of others settles nothing.
+    """
 
     def rule(plan: Plan, running: Running, number: int) -> str:
         if running.spoilt:
@@ -54,7 +57,11 @@ def enough(candidate: str, delta: float) -> Enough:
         if number not in plan.looks:
             return ""
         judged = legs(plan, candidate, running.comparisons(plan, plan.alpha), plan.alpha)
-        whole = verdict.of_all([verdict.of_leg(leg, delta) for leg in judged])
+        rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
+        whole = verdict.of_all(list(rulings.values()))
+        slower = [leg for leg, ruling in rulings.items() if ruling.verdict == Verdict.REGRESSION]
+        if slower and before and not set(slower) & set(before):
+            return ""
         return "" if whole == Verdict.INCONCLUSIVE else f"{whole}, by what is known so far"
 
     return rule
@@ -108,14 +115,15 @@ def conclude(attempts: Sequence[Attempt]) -> tuple[Verdict, str]:
     if last.verdict != Verdict.REGRESSION:
         why = _why(last, list(last.rulings))
         return Verdict.INCONCLUSIVE, f"a first run said regression, a second one {last.verdict}: {why}"
-    slower = [_condemned(attempt) for attempt in attempts]
+    slower = [condemned(attempt) for attempt in attempts]
     if both := [leg for leg in slower[-1] if all(leg in legs for legs in slower)]:
         return Verdict.REGRESSION, f"{_why(last, both)}; confirmed by a second run"
     first, second = (", ".join(legs) for legs in slower)
     return Verdict.INCONCLUSIVE, f"a first run condemned {first}, a second one {second}: neither confirms the other"
 
 
-def _condemned(attempt: Attempt) -> list[str]:
+def condemned(attempt: Attempt) -> list[str]:
+    """The legs in which it was a regression."""
     return [leg for leg, ruling in attempt.rulings.items() if ruling.verdict == Verdict.REGRESSION]
 
 

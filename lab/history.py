@@ -80,7 +80,8 @@ def read(results: Path, experiment: str = "") -> History:
         if not judged.valid or judged.specimen:
             left_out[folder.name] = "a specimen" if judged.specimen else "not valid"
             continue
-        design = noise.design_of(plan)  # the same name may stand for another experiment by now
+        # The same name may stand for another experiment by now, and the folder be another machine's, too.
+        design = noise.design_of(plan) + noise.machine_at(folder)
         for row in judged.comparisons:
             point = _point(folder.name, row, plan.alpha)
             if point is not None and not _gated(row):
@@ -109,9 +110,11 @@ def _gated(row: LegComparison) -> bool:
 
 
 def _point(run: str, row: LegComparison, alpha: float) -> Point | None:
+    """With its interval at 95 %, whatever looks the run had."""
     spread = stats.deviation(row.comparison, alpha)
     error = None if spread is None else spread / math.sqrt(row.n_rounds)
-    return None if row.ratio is None else Point(run, row.ratio, row.ci_low, row.ci_high, error)
+    found = stats.at_level(row.comparison, alpha, stats.ALPHA)
+    return None if found.ratio is None else Point(run, found.ratio, found.ci_low, found.ci_high, error)
 
 
 def changes(points: Sequence[Point]) -> Iterator[Change]:

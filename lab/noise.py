@@ -17,7 +17,7 @@ from lab.stats import Comparison, Spread
 from lab.summary import Summary
 
 FOLDER = ".noise"  # in the results folder
-RECENT = 10  # entries that speak for the machine as it is now
+RECENT = 5  # entries that speak for the machine as it is now
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,9 @@ def entry(folder: Path, plan: Plan, summary: Summary) -> Entry:
     """What a run says of its baseline against itself."""
     rows = [row for row in summary.comparisons if row.cell == plan.aa_cell]
     deviations = {row.leg: stats.deviation(row.comparison, plan.alpha) for row in rows}
-    facts, layout = (
-        json.loads((folder / "evidence" / name).read_text("utf-8")) for name in ("host.json", "layout.json")
-    )
     return Entry(
         run=folder.name,
-        machine=machine_of(facts, layout["cpus"]),
+        machine=machine_at(folder),
         design=design_of(plan),
         cell=plan.cell(plan.aa_cell).baseline,
         valid=summary.valid,
@@ -62,6 +59,15 @@ def detectable(deviation: float, plan: Plan) -> float | None:
     return stats.detectable(Spread(0.0, deviation), rounds, 1, plan.alpha) if rounds > 1 else None
 
 
+def machine_at(folder: Path) -> str:
+    """Key of what a run's folder says of its machine; nothing, where it does not."""
+    try:
+        facts, layout = (json.loads((folder / "evidence" / name).read_bytes()) for name in ("host.json", "layout.json"))
+        return machine_of(facts, layout["cpus"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def machine_of(facts: Mapping[str, object], cpus: Mapping[str, Sequence[int]]) -> str:
     """Key of what noise depends on: processor, memory, kernel, virtualisation, and who sits where."""
     named = {name: facts[name] for name in ("cpu_model", "cpus_allowed", "memory_bytes", "kernel", "virtualisation")}
@@ -72,7 +78,7 @@ def design_of(plan: Plan) -> str:
     """Key of how it is measured: not of what, nor of how many rounds."""
     cell = plan.cell(plan.aa_cell)
     told = asdict(cell)
-    named = ("scenario", "database", "memory", "observe", "children", "subscribers", "slice_seconds")
+    named = ("engine", "scenario", "database", "memory", "observe", "children", "subscribers", "slice_seconds")
     slices = sum(piece.cell == cell.name and not piece.warmup for piece in plan.rounds[0].slices) if plan.rounds else 0
     return _key(
         {

@@ -5,7 +5,7 @@ Left and right of the wall; what counts in the end is the summary, from every me
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab import stats
@@ -42,14 +42,19 @@ class Running:
 
     def add(self, record: SliceRecord, *, last: bool = False) -> None:
         """One more slice; a warm-up, or one that is not valid, counts for nothing. `last`: it is not run again."""
-        if record.reasons and last:
-            self.spoilt = self.spoilt or f"{record.plan.id}: {record.reasons[0]}"
+        if last:
+            self.spoil(record.plan.id, record.reasons)
         if record.reasons or record.plan.warmup:
             return
         for leg, requests in record.tally.messages.items():
             key = record.plan.cell, record.plan.round, leg
             self._requests[key] += requests
             self._usec[key] += record.tally.usec_sum[leg]
+
+    def spoil(self, what: str, reasons: Sequence[str]) -> None:
+        """Remember the first slice or start that cannot be made good any more, if these are reasons against it."""
+        if reasons and not self.spoilt:
+            self.spoilt = f"{what}: {reasons[0]}"
 
     def comparisons(self, plan: Plan, alpha: float = ALPHA) -> dict[Key, Comparison]:
         """Each cell against its baseline, by the legs that both have, and by all of a call where they have the same."""

@@ -74,8 +74,7 @@ class Session:
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
         with self.fresh(planned.number) as (starts, stations):
             for start in starts.values():
-                if start.reasons:
-                    self.running.spoilt = self.running.spoilt or f"{start.cell}: {start.reasons[0]}"
+                self.running.spoil(start.cell, start.reasons)
             self._slices(planned, {name: stations[name] for name, start in starts.items() if not start.reasons})
             self._bindings(planned, starts, stations)
 
@@ -280,6 +279,7 @@ class Session:
             counted = replace(counted, reasons=self.judges.start(counted))
             for reason in counted.reasons:
                 self.reporter.note(f"round {planned.number}, {name}: {reason}")
+            self.running.spoil(name, counted.reasons)
             store.dump(counted, folder / "start.json")
 
 

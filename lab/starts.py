@@ -59,7 +59,7 @@ class Starts:
             processes=word.processes,
             cpus_asked={role.value: self.layout.text(role) for role in Role},
             cpus_allowed={
-                Role.KAMAILIO.value: allowed(station.kamailio),
+                Role.KAMAILIO.value: allowed(station.kamailio, word.processes),
                 Role.SIPP.value: allowed(station.sipp),
                 Role.MYSQL.value: allowed(station.mysql),
                 Role.DRIVER.value: allowed_to_driver(),

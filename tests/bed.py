@@ -61,7 +61,7 @@ class World:
     serves: dict[str, float] = field(default_factory=dict)  # cell -> the rate above which requests are sent again
     unwritten: dict[str, int] = field(default_factory=dict)  # cell -> bindings that its Kamailio does not write back
     exit_codes: dict[str, int] = field(default_factory=dict)  # cell -> how its Kamailio ends
-    sipp_on: bytes = b"0\n"  # allowed lists of all that runs in SIPp's container
+    sipp_on: bytes = b"1\n0\n"  # process and allowed list, of all that runs in SIPp's container
 
     def __post_init__(self) -> None:
         """The volume is there before anything else."""
@@ -201,7 +201,7 @@ class Kamailio(Double):
             return 0, (b"", b"")
         assert command[:2] == ["sh", "-c"]
         if "Cpus_allowed_list" in command[2]:
-            return 0, (b"1\n", b"")
+            return 0, ("".join(f"{pid}\n1\n" for pid in range(1, 100)).encode(), b"")
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")
         if command[3:4] == ["latency"]:
@@ -294,7 +294,7 @@ class Server(Idle):
     def answer(self, command: list[str]) -> Output:
         """Nobody asks it for more than where it may run."""
         assert "Cpus_allowed_list" in command[-1]
-        return 0, (b"0\n", b"")
+        return 0, (b"1\n0\n", b"")
 
 
 class Sipp(Idle):

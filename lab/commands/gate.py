@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,13 +54,14 @@ def gate(options: argparse.Namespace) -> int:
             console.print(f"! {said}", markup=False, soft_wrap=True)
         elif options.delta < known:
             problem = f"--delta {options.delta:.1%} is less than this machine can tell apart ({known:.1%} by lab aa)"
-            remedy = "a larger delta, more rounds or slices in the experiment, or a quieter machine: docs/gate.md"
+            remedy = "a larger delta, or more rounds in the experiment; lab aa, if the machine has become quieter"
             raise BadInputError(problem, remedy=remedy)
         attempts: list[Attempt] = []
         while rules.unsettled(attempts):
             if attempts:
                 console.print("! regression: a second, fresh run must say so, too", markup=False, soft_wrap=True)
-            attempts.append(_attempt(options, client, pair, specification))
+            before = rules.condemned(attempts[-1]) if attempts else ()
+            attempts.append(_attempt(options, client, pair, specification, before))
     verdict, reason = rules.conclude(attempts)
     found = rules.Gate(
         base=options.base,
@@ -88,8 +89,12 @@ def _files(options: argparse.Namespace) -> dict[str, Path]:
     asked = {"--summary": options.summary or os.environ.get("GITHUB_STEP_SUMMARY"), "--junit": options.junit}
     files = {option: Path(path).absolute() for option, path in asked.items() if path}
     for option, path in files.items():
-        place = path if path.exists() else next(parent for parent in path.parents if parent.exists())
-        if path.is_dir() or not (path.exists() or place.is_dir()) or not os.access(place, os.W_OK):
+        try:
+            place = path if path.exists() else next(parent for parent in path.parents if parent.exists())
+            fit = not path.is_dir() and (path.exists() or place.is_dir()) and os.access(place, os.W_OK)
+        except OSError:  # it lies where we may not even look
+            fit = False
+        if not fit:
             raise BadInputError(f"{option} {path}: no file that can be written")
     return files
 
@@ -106,40 +111,49 @@ def _tell(options: argparse.Namespace, found: "Gate", files: Mapping[str, Path])
             with summary.open("a", encoding="utf-8") as file:
                 file.write(page.markdown(found))
         if junit := files.get("--junit"):
-            store.write_atomically(junit, page.junit(found).encode())
+            junit.parent.mkdir(parents=True, exist_ok=True)
+            junit.write_text(page.junit(found), encoding="utf-8")
     except OSError as error:
         raise SetupError(f"the verdict ({found.verdict}) cannot be written: {error}") from error
 
 
 def _attempt(
-    options: argparse.Namespace, client: "DockerClient", pair: "Pair", specification: "Specification"
+    options: argparse.Namespace,
+    client: "DockerClient",
+    pair: "Pair",
+    specification: "Specification",
+    before: Sequence[str],
 ) -> "Attempt":
     from lab import gate as rules
 
-    folder, plan, summary = _measure(options, client, specification, rules.enough(pair.candidate, options.delta))
+    enough = rules.enough(pair.candidate, options.delta, before)
+    folder, plan, summary = _measure(options, client, specification, enough)
     found = {(row.cell, row.leg): row.comparison for row in summary.comparisons}
     judged = rules.legs(plan, pair.candidate, found, plan.alpha)
-    return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(summary))
+    return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(plan, summary))
 
 
-def _failed(summary: "Summary") -> list[str] | None:
-    """Why the run is not valid; None where it is."""
+def _failed(plan: Plan, summary: "Summary") -> list[str] | None:
+    """Why the run is not valid, what weighs most first; None where it is. What a repeat has made good is not of it."""
     if summary.valid:
         return None
-    reasons = [f"{cell}: {why}" for cell, why in summary.broken.items()]
-    reasons += [reason for cell in summary.cells.values() for reason in cell.reasons]
-    return [*reasons, *summary.notes]
+    reasons = [reason for cell in summary.cells.values() for reason in cell.reasons]
+    starts = [reason for reason in reasons if reason.startswith("start ")]
+    last = f"-again{plan.repeats}:"
+    slices = [reason for reason in reasons if reason not in starts and (last in reason or not plan.repeats)]
+    return [*starts, *slices, *(f"{cell}: {why}" for cell, why in summary.broken.items()), *summary.notes]
 
 
 def aa(options: argparse.Namespace) -> int:
     """Measure the baseline against itself, and what that lets a gate find here."""
     from lab import noise
     from lab.report import gate as page
-    from lab.running import narrow_enough
 
+    noise.history(options.results)  # what cannot be read is told before half an hour, not after it
     with tempfile.TemporaryDirectory(prefix="kemi-lab-aa-") as folder:
         client, _, specification = _specify(options, options.routing, options.routing, Path(folder))
-        run, plan, summary = _measure(options, client, specification, narrow_enough)
+        # In all of its rounds: one that stops when it is quiet would say that the machine is.
+        run, plan, summary = _measure(options, client, specification, lambda _plan, _running, _number: "")
     entries = noise.history(options.results)
     latest = next(one for one in entries if one.run == run.name)
     alike = noise.alike(entries, latest.machine, plan)

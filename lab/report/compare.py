@@ -46,7 +46,9 @@ def _lines(found: Compared) -> Iterator[str]:
                 )
                 for row in rows
             ]
-            yield from table(("cell", "leg", "ratio", "95 % interval", "detectable", "rounds"), cells)
+            yield from table(
+                ("cell", "leg", "ratio", f"{100 * (1 - found.alpha):.3g} % interval", "detectable", "rounds"), cells
+            )
             yield ""
     if not found.rows:
         yield "Nothing of them can be compared."

@@ -145,9 +145,39 @@ def test_links_are_followed_within_the_repository_and_not_beyond(repository: Pat
     (repository / "routing" / "common.lua").unlink()
     (repository / "routing" / "common.lua").symlink_to("/etc/hostname")
     git(repository, "commit", "--quiet", "--all", "--message", "astray")
-    own = tmp_path / "own"
-    own.mkdir()
-    assert "routing@HEAD: " in refused(f"{repository / 'routing'}@HEAD", repository / "routing", own)
+    (own := tmp_path / "own").mkdir()
+    found = pair(f"{repository / 'routing'}@HEAD", repository / "routing", own)
+    base, _ = places(found)
+    assert not (base / "common.lua").exists()
+
+
+def test_a_link_is_followed_as_it_was_then(repository: Path, tmp_path: Path) -> None:
+    """Not as it is now: that would compare the new script with itself."""
+    for name in ("v1", "v2"):
+        (repository / f"{name}.lua").write_text(f"-- {name}")
+    current = repository / "current.lua"
+    current.symlink_to("v1.lua")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "linked")
+    current.unlink()
+    current.symlink_to("v2.lua")
+    assert scripts(pair(f"{current}@HEAD", current, tmp_path)) == ["-- v1", "-- v2"]
+
+
+def test_a_link_out_of_the_repository_is_refused(repository: Path, tmp_path: Path) -> None:
+    """There is no telling what it was then."""
+    (repository / "current.lua").symlink_to("/etc/hostname")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message", "astray")
+    assert "no such file" in refused(f"{repository / 'current.lua'}@HEAD", repository / "current.lua", tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["perl", "../../x", "/x", "*"])
+def test_an_engine_is_one_that_there_is(tmp_path: Path, engine: str) -> None:
+    """Not a path, and not a pattern."""
+    said = refused("parity", "parity", tmp_path, engine)
+    assert f"--engine {engine}: no such engine" in said
+    assert "there are: native, " in said
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -156,6 +186,8 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "lua.lua").symlink_to("nowhere")
     assert "cannot be read" in refused(tmp_path / "mine", tmp_path / "yours", tmp_path)
+    (other := tmp_path / "other").mkdir()
+    assert "cannot be read" in refused("x" * 300, "parity", other)
 
 
 def test_nothing_is_judged_by_a_specimen(tmp_path: Path) -> None:

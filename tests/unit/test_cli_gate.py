@@ -46,6 +46,7 @@ class World:
     file: Path
     factors: list[float] = dataclasses.field(default_factory=lambda: [1.0])  # of the candidate, run by run
     broken: bool = False  # the candidate's start is not proven
+    disturbed: bool = False  # two slices of the first round are run again, of which one stays invalid
     runs: list[str] = dataclasses.field(default_factory=list)
 
     def options(self) -> tuple[object, ...]:
@@ -74,6 +75,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
                 )
                 log = log.replace(f"|{piece.round + 100 * len(place.runs)}.".encode(), f"|{piece.round}.".encode())
                 made.append((testing.record(piece, log, engine=plan.cell(piece.cell).engine), log))
+                if place.disturbed and (piece.round, piece.position) in {(1, 2), (1, 3)}:
+                    done = made.pop()[0]
+                    made.append((replace(done, reasons=("once only",)), log))
+                    still = ("it was there again",) if piece.position == 3 else ()
+                    made.append((replace(done, plan=replace(piece, attempt=2), reasons=still), log))
                 running.add(made[-1][0])
             if planned.number < len(plan.rounds) and enough(plan, running, planned.number):
                 plan = replace(plan, rounds=plan.rounds[: planned.number], stopped_after=planned.number)
@@ -146,8 +152,17 @@ def test_a_candidate_that_cannot_be_proven_is_invalid(gate: Gate, world: World) 
     world.broken, world.factors = True, [0.1]
     code, out, _ = gate()
     assert code == Exit.INVALID
-    assert out.startswith("INVALID: ")
-    assert "engine proof: no marker" in out
+    assert out.startswith("INVALID: start r01-native-candidate: engine proof: no marker")
+
+
+def test_what_a_repeat_has_made_good_is_no_reason(gate: Gate, world: World) -> None:
+    """The headline names what is wrong in the end."""
+    world.disturbed = True
+    world.file.write_text(EXPERIMENT.replace("repeats = 0", "repeats = 1"))
+    code, out, _ = gate()
+    assert code == Exit.INVALID
+    assert out.startswith("INVALID: r01-s003-native-candidate-again1: it was there again")
+    assert "once only" not in out
 
 
 def test_a_gate_ends_at_the_look_that_settles_it(gate: Gate, world: World) -> None:
@@ -306,6 +321,21 @@ def test_the_experiment_says_how_it_was_carried_out(gate: Gate, monkeypatch: pyt
     first, *rest = seen[0].experiment.splitlines()
     assert first == "# as carried out by: lab gate parity parity --engine native"
     assert "\n".join(rest) == EXPERIMENT.rstrip("\n")
+
+
+def test_noise_is_of_all_rounds(lab_command: Lab, world: World) -> None:
+    """Also where the experiment may stop when it is quiet: that run would say that it always is."""
+    world.file.write_text(EXPERIMENT + "half_width = 0.9\n")
+    assert json.loads(lab_command("aa", *world.options(), "--json").out)["latest"]["rounds"] == 8
+
+
+def test_a_damaged_history_is_told_before_anything_is_measured(lab_command: Lab, world: World) -> None:
+    """With the file's name."""
+    (world.results / ".noise").mkdir(parents=True)
+    (world.results / ".noise" / "bad.json").write_text("{")
+    ended = lab_command("aa", *world.options())
+    assert (ended.code, world.runs) == (Exit.USAGE, [])
+    assert "bad.json" in ended.err
 
 
 def test_layouts_and_machines_are_told_apart() -> None:

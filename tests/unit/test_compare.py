@@ -80,14 +80,17 @@ def test_what_differs_in_the_machine_is_named(tmp_path: Path, fact: str, value: 
 
 def test_what_differs_in_how_it_was_measured_is_named(tmp_path: Path) -> None:
     """Rate and length, turns, the layout, images, the scenario itself."""
-    other = replace(PLAN, turn_msec=40, inputs={"scenario register": "another"})
+    limits = replace(PLAN.limits, steal_share=0.5)
+    other = replace(PLAN, turn_msec=40, inputs={"scenario register": "another"}, limits=limits)
     other = replace(other, cells=tuple(replace(cell, rate_per_s=50) for cell in other.cells))
     old, new = made(tmp_path), made(tmp_path, other)
     images = json.loads((new / "evidence" / "images.json").read_text())
     images["sipp"]["id"] = "sha256:3"
     (new / "evidence" / "images.json").write_text(json.dumps(images))
     found = {one.fact for one in compare.read(tmp_path, old.name, new.name).mismatches}
-    assert found == {"turn_msec", "cells in a block", "rate_per_s", "image of SIPp", "scenario register"}
+    assert found == {
+        *("turn_msec", "cells in a block", "rate_per_s", "image of SIPp", "scenario register", "limits"),
+    }
 
 
 def test_what_a_cell_is_made_of_is_what_is_compared(tmp_path: Path) -> None:

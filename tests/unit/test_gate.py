@@ -131,6 +131,14 @@ def test_a_wider_interval_is_asked_of_the_base_itself() -> None:
     assert (again.ci_low, again.ci_high) == pytest.approx((leg.aa.ci_low, leg.aa.ci_high))
 
 
+def test_a_second_run_goes_on_for_the_leg_that_the_first_condemned() -> None:
+    """Another one that is slower now confirms nothing, however early it shows."""
+    slow = after(3, 1.2)
+    assert gate.enough(CANDIDATE, 0.03, ["challenge"])(PLAN, slow, 3).startswith("regression")
+    assert gate.enough(CANDIDATE, 0.03, ["another leg"])(PLAN, slow, 3) == ""
+    assert gate.enough(CANDIDATE, 0.03, ["another leg"])(PLAN, after(3, 1.0), 3).startswith("pass")
+
+
 # --- what runs say ----------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pytest
 from lab import frames, history, summary, testing
 from lab.history import Point
 from lab.report import history as page
+from tests.unit import machine
 
 PLAN = testing.plan(rounds=2, slices=1, calls=20)
 
@@ -75,6 +76,13 @@ def test_another_design_is_another_series(tmp_path: Path) -> None:
     made(tmp_path, 1, 1.2)
     made(tmp_path, 2, 1.2, testing.plan(rounds=2, slices=2, calls=20))
     assert {len(one.points) for one in history.read(tmp_path).series} == {1}
+
+
+def test_another_machine_is_another_series(tmp_path: Path) -> None:
+    """A step between two machines is no change of the software."""
+    for number, kernel in ((1, "6.1"), (2, "6.12"), (3, "6.12")):
+        machine.describe(made(tmp_path, number, 1.2), kernel=kernel)
+    assert sorted({len(one.points) for one in history.read(tmp_path).series}) == [1, 2]
 
 
 def test_an_empty_folder_has_no_history(tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def test_the_lab_takes_the_place_of_justw(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("report", "latest"), ("frames",), ("doctor",), ("run", "--help"), ("up", "-h"), ()]
+    "arguments",
+    [("report", "latest"), ("frames",), ("doctor",), ("observer", "latest"), ("gate", "--help"), ("up", "-h"), ()],
 )
 def test_what_needs_no_engine_asks_for_none(machine: Machine, arguments: tuple[str, ...]) -> None:
     """Results can be read by someone without Docker, and the doctor wants to say it himself."""
@@ -142,11 +143,14 @@ def test_what_needs_no_engine_asks_for_none(machine: Machine, arguments: tuple[s
     assert machine.justw("lab", *arguments).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["run", "images", "up", "down"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "images", "engines", "up", "down", "capacity", "gate a b", "aa", "observer", "observer mine.toml --json"],
+)
 def test_what_needs_an_engine_sees_to_it_first(machine: Machine, command: str) -> None:
     """Without one the lab is not even started."""
     machine.become("joe")
-    outcome = machine.justw("lab", command)
+    outcome = machine.justw("lab", *command.split())
     assert outcome.returncode == 5
     assert outcome.stdout == ""
 

@@ -217,10 +217,14 @@ def test_a_start_that_is_not_proven_spoils_the_run(run: Run, world: World) -> No
         seen.append(running.spoilt)
         return running.spoilt
 
+    twice = replace(SPECIFICATION, plan=replace(PLAN, rounds=rounds))
+    world.exit_codes["lua"] = 139
+    run(twice, enough)
+    world.exit_codes.clear()
     world.unmarked.add("lua")
-    run(replace(SPECIFICATION, plan=replace(PLAN, rounds=rounds)), enough)
-    assert len(seen) == 1
-    assert seen[0].startswith("lua: engine proof")
+    run(twice, enough)
+    assert seen[0] == "lua: Kamailio: ended with exit code 139"
+    assert seen[1].startswith("lua: engine proof")
 
 
 def again(number: int) -> tuple[SlicePlan, ...]:

@@ -293,11 +293,18 @@ def test_a_start_leaves_its_proof(measure: Measure, run: store.Run) -> None:
 
 def test_all_that_runs_beside_kamailio_is_read_back(measure: Measure, world: World, run: store.Run) -> None:
     """One process of SIPp's container elsewhere, whichever it is, makes the start invalid."""
-    world.sipp_on = b"0\n0-1\n"
+    world.sipp_on = b"1\n0\n9\n0-1\n"
     measure()
     found = start(run, "r01-native")
     assert found.cpus_allowed["sipp"] == "0 0-1"
     assert found.reasons == ("kernel: sipp may run on CPUs 0-1, 0 asked",)
+
+
+def test_a_list_that_was_not_read_proves_nothing(measure: Measure, world: World, run: store.Run) -> None:
+    """That of the container's first process, here: the reading command has one in any case."""
+    world.sipp_on = b"9\n0\n"
+    measure()
+    assert start(run, "r01-native").reasons == ("kernel: the CPUs that sipp got were not read",)
 
 
 def test_every_line_of_a_log_is_kept_once(measure: Measure, world: World, run: store.Run) -> None:
