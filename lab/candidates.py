@@ -100,7 +100,8 @@ def pair(asked: Experiment, base: str, candidate: str, engine: str, folder: Path
     elif kind == Kind.ROUTING:
         places = {f"./{name}": _routing(named, folder / name, engine) for name, named in both.items()}
     else:
-        places = {f"./{name}.cfg": _copy(named, folder / f"{name}.cfg") for name, named in both.items()}
+        files = {name: named.path for name, named in both.items() if named.path}
+        places = {f"./{name}.cfg": _copy(path, folder / f"{name}.cfg") for name, path in files.items()}
     cells = [f"{engine}-{name}" for name in NAMES]
     factor = {kind.value: list(places)} if places else {}
     keys = replace(asked.keys, engines=[engine], baseline=cells[0], **factor)  # type: ignore[arg-type]
@@ -162,16 +163,15 @@ def _nearest(path: Path, inside: Path) -> Path:
     return path if (path / ".git").exists() else inside
 
 
-def _copy(named: _Named, copy: Path) -> Path:
+def _copy(path: Path, copy: Path) -> Path:
     """Of a file or a folder; what cannot be read is the user's, and named."""
-    assert named.path is not None, "a release or a routing of ours is copied from elsewhere"  # noqa: S101
     try:
-        if named.path.is_dir():
-            store.copy_readable(named.path, copy)
+        if path.is_dir():
+            store.copy_readable(path, copy)
         else:
-            shutil.copyfile(named.path, copy)
+            shutil.copyfile(path, copy)
     except (OSError, shutil.Error) as error:
-        raise BadInputError(f"{named.text}: cannot be read: {error}") from error
+        raise BadInputError(f"{path}: cannot be read: {error}") from error
     return copy
 
 
@@ -185,10 +185,10 @@ def _routing(named: _Named, copy: Path, engine: str) -> Path:
             raise BadInputError(f"{named.text}: {error}") from error
         planted.place(Routing(CONFIGURATION / base, usec), copy)
     elif named.path.is_dir():
-        _copy(named, copy)
+        _copy(named.path, copy)
     else:
         copy.mkdir()
-        _copy(named, copy / f"{engine}{named.path.suffix}")
+        _copy(named.path, copy / f"{engine}{named.path.suffix}")
     if planted.script_of(copy, engine) is None:
         there = ", ".join(sorted(path.name for path in copy.iterdir())) or "nothing"
         raise BadInputError(f"{named.text} has no script for engine {engine}", remedy=f"it has {there}: docs/gate.md")

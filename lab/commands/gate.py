@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from lab.commands.runs import carry_out
 from lab.errors import BadInputError, Exit, SetupError
 from lab.model import Plan
 from lab.output import say
@@ -212,20 +213,9 @@ def _measure(
     options: argparse.Namespace, client: "DockerClient", specification: "Specification", enough: "Enough"
 ) -> "tuple[Path, Plan, Summary]":
     """One run, its figures, and its part in the history of this machine's noise."""
-    from lab import frames, noise, runner, store, summary, validity
-    from lab.progress import RunProgress
-    from lab.session import Judges
+    from lab import frames, noise, store, summary
 
-    console = Console(stderr=True, highlight=False)
-    with RunProgress(console, specification.plan) as progress:
-        folder = runner.run(
-            specification,
-            client,
-            options.results,
-            judges=Judges(validity.judge, validity.judge_start),
-            reporter=progress,
-            enough=enough,
-        )
+    folder = carry_out(specification, client, options.results, enough=enough)
     frames.write(folder)
     found = summary.write(folder)
     plan = store.load(Plan, folder / "evidence" / "plan.json")

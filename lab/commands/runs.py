@@ -17,6 +17,10 @@ from lab.model import Plan
 from lab.output import say
 
 if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from lab.runner import Specification
+    from lab.running import Enough
     from lab.summary import Summary
 
 
@@ -27,27 +31,28 @@ def run(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace, *, new_rate: bool = False) -> Path:
     """Run the experiment of a file; its sealed folder."""
-    from lab import assembly, experiment, host, runner, validity
-    from lab.progress import RunProgress
-    from lab.session import Judges
+    from lab import assembly, experiment, host
 
     asked = experiment.read(options.file)  # what the user wrote comes first
     client = host.engine()
-    console = Console(stderr=True, highlight=False)
     given = assembly.given(options.kamailio_source, options.kamailio_suite)
     specification = assembly.specify(asked, client, given=given)
     if new_rate:
         if not specification.plan.rate_share:
             raise asked.fault("rate_per_s", "is no rate to be searched", '--new-rate is for rate_per_s = "auto"')
         specification = replace(specification, new_rate=True)
-    with RunProgress(console, specification.plan) as progress:
-        return runner.run(
-            specification,
-            client,
-            options.results,
-            judges=Judges(validity.judge, validity.judge_start),
-            reporter=progress,
-        )
+    return carry_out(specification, client, options.results)
+
+
+def carry_out(specification: "Specification", client: "DockerClient", results: Path, **rule: "Enough") -> Path:
+    """Run it, with its progress on standard error; the sealed folder. `enough` may be given, as lab.runner has it."""
+    from lab import runner, validity
+    from lab.progress import RunProgress
+    from lab.session import Judges
+
+    with RunProgress(Console(stderr=True, highlight=False), specification.plan) as progress:
+        judges = Judges(validity.judge, validity.judge_start)
+        return runner.run(specification, client, results, judges=judges, reporter=progress, **rule)
 
 
 def frames(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lab.compare import BY_BASELINE, BY_TIME, PAIRED, Compared
 from lab.report.markdown import table
+from lab.report.words import interval, percent, ratio
 
 _HOW = {
     PAIRED: "cells of one run: each round is a pair",
@@ -39,9 +40,9 @@ def _lines(found: Compared) -> Iterator[str]:
                 (
                     row.second if row.first == row.second else f"{row.second} / {row.first}",
                     row.leg,
-                    "-" if row.found.ratio is None else f"{row.found.ratio:.3f}",
-                    _interval(row.found.ci_low, row.found.ci_high),
-                    "-" if row.found.mde is None else f"{row.found.mde:.1%}".replace("%", " %"),
+                    ratio(row.found.ratio),
+                    interval(row.found),
+                    percent(row.found.mde),
                     str(row.found.n_rounds),
                 )
                 for row in rows
@@ -52,7 +53,3 @@ def _lines(found: Compared) -> Iterator[str]:
             yield ""
     if not found.rows:
         yield "Nothing of them can be compared."
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{low:.3f} to {high:.3f}"

@@ -7,7 +7,7 @@ from lab.gate import Attempt, Gate
 from lab.model import Plan
 from lab.noise import Entry, detectable
 from lab.report.markdown import table
-from lab.stats import Comparison
+from lab.report.words import interval, percent, ratio
 from lab.verdict import Verdict
 
 SHOWN = 8  # failed checks
@@ -54,10 +54,10 @@ def _markdown(found: Gate) -> Iterator[str]:
 
 
 def _question(found: Gate) -> str:
-    noise = "not known (lab aa)" if found.smallest_delta is None else _percent(found.smallest_delta)
+    noise = "not known (lab aa)" if found.smallest_delta is None else percent(found.smallest_delta)
     return (
         f"{found.kind} {found.candidate} against {found.base}, engine {found.engine}; a slowdown of up to "
-        f"{_percent(found.delta)} may pass; the least that this machine can tell apart: {noise}"
+        f"{percent(found.delta)} may pass; the least that this machine can tell apart: {noise}"
     )
 
 
@@ -65,11 +65,11 @@ def _rows(attempt: Attempt) -> list[tuple[str, ...]]:
     return [
         (
             leg,
-            _number(found.ratio),
-            _interval(found),
-            "-" if found.mde is None else _percent(found.mde),
+            ratio(found.ratio),
+            interval(found),
+            percent(found.mde),
             f"{attempt.rulings[leg].verdict}: {attempt.rulings[leg].reason}",
-            _interval(attempt.aa[leg]),
+            interval(attempt.aa[leg]),
         )
         for leg, found in attempt.legs.items()
     ]
@@ -113,7 +113,7 @@ def _noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | N
     yield f"{latest.cell} against itself: {latest.run}, {latest.rounds} rounds{'' if latest.valid else ', INVALID'}"
     yield ""
     rows = [
-        (leg, _number(one.ratio), _interval(one), _found(latest.deviations.get(leg), plan))
+        (leg, ratio(one.ratio), interval(one), _found(latest.deviations.get(leg), plan))
         for leg, one in latest.legs.items()
     ]
     yield from table(("leg", "ratio", f"interval at {1 - plan.alpha:.1%}", "a gate finds"), rows)
@@ -129,30 +129,16 @@ def _noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | N
     yield (
         "no valid run yet: nothing can be said of a delta"
         if delta is None
-        else f"the smallest delta of a gate here: {_percent(delta)}"
+        else f"the smallest delta of a gate here: {percent(delta)}"
     )
 
 
 def _found(deviation: float | None, plan: Plan) -> str:
-    return _percent(None if deviation is None else detectable(deviation, plan))
+    return percent(None if deviation is None else detectable(deviation, plan))
 
 
 def _rounds(attempt: Attempt) -> str:
     return f"{attempt.rounds} round{'s' * (attempt.rounds != 1)}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(found: Comparison) -> str:
-    if found.ci_low is None or found.ci_high is None:
-        return "-"
-    return f"{found.ci_low:.3f} to {found.ci_high:.3f}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}".replace("%", " %")
 
 
 def _escaped(line: str) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from lab.history import Change, History, Point, Series
+from lab.history import Change, History, Series
 from lab.report.markdown import table
+from lab.report.words import interval, ratio
 
 
 def markdown(found: History) -> str:
@@ -30,11 +31,7 @@ def _lines(found: History) -> Iterator[str]:
 def _rows(series: Series) -> Iterator[tuple[str, ...]]:
     changes = {change.run: change for change in series.changes}
     for point in series.points:
-        yield point.run, f"{point.ratio:.3f}", _interval(point), _change(changes.get(point.run))
-
-
-def _interval(point: Point) -> str:
-    return "-" if point.ci_low is None or point.ci_high is None else f"{point.ci_low:.3f} to {point.ci_high:.3f}"
+        yield point.run, ratio(point.ratio), interval(point), _change(changes.get(point.run))
 
 
 def _change(change: Change | None) -> str:

@@ -9,11 +9,10 @@ from lab.cores import Layout
 from lab.figures import MEAN, LegComparison, LegFigures
 from lab.latency import Pooled
 from lab.model import Plan
-from lab.report import cpus
-from lab.robust import SecondOpinion
+from lab.report import cpus, words
+from lab.report.words import ABSENT
 from lab.summary import FILE, CellSummary, Summary
 
-ABSENT = "-"
 MOST_REASONS = 12
 
 
@@ -203,16 +202,12 @@ def _ratio(row: LegComparison) -> RatioLine:
     p = row.p if row.p_holm is None else row.p_holm
     return RatioLine(
         leg=row.leg if row.figure == MEAN else f"  {row.figure}",
-        ratio=ABSENT if row.ratio is None else f"{row.ratio:.3f}",
-        interval=_interval(row),
-        detectable=ABSENT if row.mde is None else f"{row.mde:.1%}".replace("%", " %"),
+        ratio=words.ratio(row.ratio),
+        interval=words.interval(row),
+        detectable=words.percent(row.mde),
         rounds=str(row.n_rounds),
         p=ABSENT if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",  # noqa: PLR2004
     )
-
-
-def _interval(row: LegComparison | SecondOpinion) -> str:
-    return ABSENT if row.ci_low is None or row.ci_high is None else f"{row.ci_low:.3f} to {row.ci_high:.3f}"
 
 
 def _remarks(summary: Summary) -> Iterator[str]:
@@ -234,7 +229,8 @@ def _remarks(summary: Summary) -> Iterator[str]:
             )
     for row in summary.comparisons:
         if row.second and row.second.agrees is False:
-            yield f"{row.cell}, {row.leg}: a second opinion, by the rounds' ranks, disagrees: {_interval(row.second)}"
+            second = words.interval(row.second)
+            yield f"{row.cell}, {row.leg}: a second opinion, by the rounds' ranks, disagrees: {second}"
     for steadiness in summary.rounds:
         if steadiness.steady is False and steadiness.ratio is not None:
             yield (

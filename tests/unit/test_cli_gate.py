@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -48,6 +47,7 @@ class World:
     broken: bool = False  # the candidate's start is not proven
     disturbed: bool = False  # two slices of the first round are run again, of which one stays invalid
     runs: list[str] = dataclasses.field(default_factory=list)
+    carried_out: list[Specification] = dataclasses.field(default_factory=list)
 
     def options(self) -> tuple[object, ...]:
         """Where things are."""
@@ -63,6 +63,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     def run(
         specification: Specification, _client: object, results: Path, *, enough: Enough, **_judges_and_reporter: object
     ) -> Path:
+        place.carried_out.append(specification)
         plan, running = specification.plan, Running()
         factor = place.factors[min(len(place.runs), len(place.factors) - 1)]
         made = []
@@ -307,18 +308,10 @@ def test_gates_help_shows_the_exit_codes(lab_command: Lab) -> None:
         assert words in said
 
 
-def test_the_experiment_says_how_it_was_carried_out(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_experiment_says_how_it_was_carried_out(gate: Gate, world: World) -> None:
     """Its base and candidate are not in the file."""
-    seen: list[SimpleNamespace] = []
-    carry_out = runner.run
-
-    def run(specification: SimpleNamespace, *rest: object, **more: object) -> Path:
-        seen.append(specification)
-        return carry_out(specification, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(runner, "run", run)
     gate()
-    first, *rest = seen[0].experiment.splitlines()
+    first, *rest = world.carried_out[0].experiment.splitlines()
     assert first == "# as carried out by: lab gate parity parity --engine native"
     assert "\n".join(rest) == EXPERIMENT.rstrip("\n")
 
@@ -349,15 +342,7 @@ def test_layouts_and_machines_are_told_apart() -> None:
     assert here == noise.machine_of(machine.FACTS, {role.value: cpus for role, cpus in layout.cpus.items()})
 
 
-def test_base_and_candidate_are_required(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_and_candidate_are_required(gate: Gate, world: World) -> None:
     """Without one of them nothing is worth measuring."""
-    seen: list[Specification] = []
-    carry_out = runner.run
-
-    def run(specification: Specification, *rest: object, **more: object) -> Path:
-        seen.append(specification)
-        return carry_out(specification, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(runner, "run", run)
     gate()
-    assert seen[0].required == {"native-base", "native-candidate"}
+    assert world.carried_out[0].required == {"native-base", "native-candidate"}
