@@ -27,6 +27,8 @@ class LabError(Exception):
         super().__init__(message)
         self.remedy = remedy
         self.detail = detail
+        if detail:
+            self.add_note(detail)  # for who sees a traceback: pytest, a debugger
 
 
 class BadInputError(LabError):

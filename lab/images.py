@@ -318,7 +318,10 @@ class Workshop:
         self.listen(f"pulling {origin}")
         try:
             self.client.images.pull(origin)
-            recipe = f"FROM {origin}\nLABEL {LABEL_PROJECT}={PROJECT}\n"
+            recipe = (
+                f"FROM {origin}\nLABEL {LABEL_PROJECT}={PROJECT}\n"
+                """RUN echo 'Acquire::Retries "5";' >/etc/apt/apt.conf.d/90kemi-lab\n"""  # as bootstrap has it
+            )
             self.client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=base_tag(suite), rm=True)
         except (APIError, BuildError) as error:
             self.listen(f"no registry gives {origin}: {error}")

@@ -28,7 +28,7 @@ def experiment(lab: Lab, rounds: int) -> Path:
 @pytest.mark.parametrize(
     ("base", "candidate", "rounds", "verdict", "code"),
     [
-        ("parity", "parity-plus-900us", 2, "regression", Exit.REGRESSION),
+        ("parity", "parity-plus-900us", 4, "regression", Exit.REGRESSION),
         ("parity-plus-900us", "parity", 4, "improvement", Exit.IMPROVEMENT),
         ("parity", "parity-plus-900us", 1, "inconclusive", Exit.INCONCLUSIVE),
     ],
@@ -61,6 +61,16 @@ def test_the_other_codes(lab: Lab) -> None:
     assert lab("gate", "nowhere.lua", "parity", "--experiment", experiment(lab, 1)).process.returncode == Exit.USAGE
     lab.environment["DOCKER_HOST"] = "unix:///nowhere.sock"
     assert lab("gate", "parity", "parity", "--experiment", experiment(lab, 1)).process.returncode == Exit.SETUP
+
+
+def test_an_interrupted_gate_has_no_verdict(lab: Lab) -> None:
+    """Ctrl-C while slices are measured: its own code, nothing on standard output, nothing left."""
+    gate = lab.begin("gate", "parity", "parity", "--experiment", experiment(lab, 4))
+    gate.wait_for(r"^1/\d+ r01")
+    gate.interrupt()
+    assert gate.end() == Exit.INTERRUPTED
+    assert gate.output == ""
+    assert lab.left() == []
 
 
 def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path) -> None:
