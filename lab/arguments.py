@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _testbed(commands)
     _runs(commands)
     _judges(commands)
+    _archives(commands)
     return whole
 
 
@@ -271,6 +272,38 @@ def _judges(commands: _Commands) -> None:
     )
     aa.add_argument("--routing", default="parity", metavar="ROUTING", help="what is measured twice (parity)")
     _gated(aa)
+
+
+def _archives(commands: _Commands) -> None:
+    archive = commands.add(
+        "archive",
+        "write a sealed run into one file, the same bytes each time",
+        "  lab archive latest\n  lab archive latest --with-logs --output /data/latest.zip",
+    )
+    archive.add_argument("run", metavar="RUN")
+    text = "where to (RUN.kemi-lab.zip in this folder); one that is there is replaced"
+    archive.add_argument("--output", type=Path, metavar="FILE", help=text)
+    archive.add_argument("--with-logs", action="store_true", help="what Kamailio wrote, message by message, as well")
+    _results(archive)
+    _as_json(archive)
+
+    verify = commands.add(
+        "verify",
+        "check every byte of an archive, or of a run's folder, and name what differs from what was sealed",
+        "  lab verify 20260314T150926Z-default-9e13.kemi-lab.zip\n  lab verify latest",
+    )
+    verify.add_argument("file", type=Path, metavar="FILE|RUN")
+    _results(verify)
+    _as_json(verify)
+
+    restore = commands.add(
+        "restore",
+        "unpack an archive into the folder of results, once it has been checked",
+        "  lab restore 20260314T150926Z-default-9e13.kemi-lab.zip\n  lab restore sent.zip --results /data/kemi",
+    )
+    restore.add_argument("file", type=Path, metavar="FILE")
+    _results(restore)
+    _as_json(restore)
 
 
 def _gated(sub: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,6 +19,8 @@ from lab.errors import BadInputError, SetupError
 
 SCHEMA_VERSION = 1
 LATEST = "latest"
+STATUS = "status.json"
+MANIFEST = "manifest.sha256"
 T = TypeVar("T")
 _adapters: dict[type, TypeAdapter[Any]] = {}
 
@@ -50,11 +52,18 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Readers see the old file or the new one, never a part."""
+    with atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A draft to write to, which takes its place at the end; nothing is left of it when anything goes wrong."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         draft = Path(file.name)
         try:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             draft.chmod(0o644)
@@ -132,7 +141,7 @@ class Run:
     def seal(self, ended: str, error: str = "") -> None:
         """Write the manifest, then the status, then move `latest`. Nothing under evidence/ changes afterwards."""
         lines = [f"{_sha256(path)}  {path.relative_to(self.folder)}\n" for path in _files(self.evidence)]
-        write_atomically(self.folder / "manifest.sha256", "".join(lines).encode())
+        write_atomically(self.folder / MANIFEST, "".join(lines).encode())
         self._status("sealed", ended_at=_now(), ended=ended, error=error)
         link = self.folder.parent / f".{LATEST}-{self.id}"
         link.unlink(missing_ok=True)
@@ -149,20 +158,20 @@ class Run:
             "ended": ended,
             "error": error,
         }
-        write_atomically(self.folder / "status.json", (json.dumps(content, indent=1) + "\n").encode())
+        write_atomically(self.folder / STATUS, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def ended(folder: Path) -> str:
     """How a run says that it has ended: complete, failed, interrupted; or that it has not."""
-    return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["ended"] or "not ended")
+    return str(json.loads((folder / STATUS).read_text(encoding="utf-8"))["ended"] or "not ended")
 
 
 def find(results: Path, run: str) -> Path:
     """The folder that RUN means: a path, an id in `results`, or `latest`."""
     for candidate in (results / run, Path(run)):
-        if (candidate / "status.json").is_file():
+        if (candidate / STATUS).is_file():
             return candidate.resolve()
-    known = sorted(path.parent.name for path in results.glob("*/status.json") if not path.parent.is_symlink())
+    known = sorted(path.parent.name for path in results.glob(f"*/{STATUS}") if not path.parent.is_symlink())
     remedy = f"runs in {results}: {', '.join(known[-5:])}" if known else f"{results} holds no run yet: lab run FILE"
     raise BadInputError(f"no run {run!r}", remedy=remedy)
 

@@ -97,7 +97,7 @@ def write(run: Path) -> Summary:
 
 def is_complete(run: Path) -> bool:
     """The run was sealed at its planned end."""
-    status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    status = json.loads((run / store.STATUS).read_text(encoding="utf-8"))
     return bool(status["status"] == "sealed" and status["ended"] == "complete")
 
 

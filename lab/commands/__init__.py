@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lab.commands import capacity, gate, machine, runs, testbed
+from lab.commands import archives, capacity, gate, machine, runs, testbed
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": machine.doctor,
@@ -24,4 +24,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "aa": gate.aa,
     "compare": gate.compare,
     "history": gate.history,
+    "archive": archives.archive,
+    "verify": archives.verify,
+    "restore": archives.restore,
 }

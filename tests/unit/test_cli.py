@@ -68,6 +68,9 @@ COMMANDS = (
     "aa",
     "compare",
     "history",
+    "archive",
+    "verify",
+    "restore",
 )
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"

@@ -44,10 +44,11 @@ RIGHT = {
 }
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
-    *("awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "gate", "kernelfiles"),
+    *("archive", "awake", "cgroups", "claims", "cores", "deltas", "disturbances", "errors", "experiment", "gate"),
+    "kernelfiles",
     *("latency", "layouts", "model", "observation", "plan", "planted", "preprocess", "process", "proof", "sampling"),
     *("robust", "running", "scenario", "search", "sequential", "stats", "store", "testing", "topology", "tuning"),
-    *("turns", "validity", "verdict", "versions"),
+    *("turns", "untrusted", "validity", "verdict", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 
