@@ -187,6 +187,10 @@ def _routing(named: _Named, copy: Path, engine: str) -> Path:
     elif named.path.is_dir():
         _copy(named.path, copy)
     else:
+        ours = planted.script_of(CONFIGURATION / "parity", engine)
+        if ours and ours.suffix != named.path.suffix:
+            problem = f"{named.text}: a script of engine {engine} is a {ours.suffix}"
+            raise BadInputError(problem, remedy="--engine names the engine that yours is for")
         copy.mkdir()
         _copy(named.path, copy / f"{engine}{named.path.suffix}")
     if planted.script_of(copy, engine) is None:

@@ -52,6 +52,11 @@ class RateError(SetupError):
 
 
 class TestbedError(SetupError):
-    """A part of the testbed (MySQL, Kamailio, SIPp) did not come up, or died."""
+    """A part of the testbed (MySQL, Kamailio, SIPp) did not come up, or died: of one cell, where `cell` names it."""
 
     __test__ = False  # the name only looks like a test to pytest
+
+    def __init__(self, message: str, *, remedy: str = "", detail: str = "", cell: str = "") -> None:
+        """As any other, and whose part it is."""
+        super().__init__(message, remedy=remedy, detail=detail)
+        self.cell = cell

@@ -100,6 +100,11 @@ def attempt(plan: Plan, judged: Sequence[Leg], delta: float, *, run: str, failed
     )
 
 
+def dead(run: str, why: str) -> Attempt:
+    """A run that broke off, as its candidate did not come up, or died: whose fault that is, is known."""
+    return Attempt(run=run, valid=False, rounds=0, verdict=Verdict.INVALID, legs={}, rulings={}, aa={}, failed=(why,))
+
+
 def unsettled(attempts: Sequence[Attempt]) -> bool:
     """Whether another attempt is needed: a first regression has to be confirmed."""
     return not attempts or (attempts[-1].verdict == Verdict.REGRESSION and len(attempts) < ATTEMPTS)

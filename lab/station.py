@@ -210,6 +210,7 @@ class Station:
             raise TestbedError(
                 f"Kamailio of cell {self.cell.name} does not take latency_cfg_log={level}: {answer.last_words}",
                 remedy="its configuration has to load ctl, kex and cfg_rpc, as ours does",
+                cell=self.cell.name,
             )
         return found
 
@@ -253,6 +254,7 @@ class Station:
             raise TestbedError(
                 f"Kamailio of cell {self.cell.name} does not answer: {answer.complaint}",
                 detail=last.decode(errors="replace"),
+                cell=self.cell.name,
             )
         return sampling.parse(answer.text)
 

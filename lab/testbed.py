@@ -155,6 +155,7 @@ class Testbed:
                         f"Kamailio died at start: cell {cell.name}, engine {cell.engine}, exit code {code}",
                         detail="\n".join((_log(holder, cell) + said)[-_LAST_LINES:]),
                         remedy="the log lines above name the cause: look at the routing script and the configuration",
+                        cell=cell.name,
                     )
         return None
 
@@ -167,6 +168,7 @@ class Testbed:
             detail="\n".join((_log(holder, cell) + self._last_lines(kamailio).splitlines())[-_LAST_LINES:]),
             remedy="the log lines above say how far it came: does the configuration still load ctl, and does the "
             "script start something that takes long?",
+            cell=cell.name,
         )
 
     def _compose(self, *arguments: str, what: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lab.commands.runs import carry_out
-from lab.errors import BadInputError, Exit, SetupError
+from lab.errors import BadInputError, Exit, SetupError, TestbedError
 from lab.model import Plan
 from lab.output import say
 
@@ -46,7 +46,8 @@ def gate(options: argparse.Namespace) -> int:
     files = _files(options)
     console = Console(stderr=True, highlight=False)
     with tempfile.TemporaryDirectory(prefix="kemi-lab-gate-") as folder:
-        client, pair, specification = _specify(options, options.base, options.candidate, Path(folder))
+        client, pair = _pair(options, options.base, options.candidate, Path(folder))
+        specification = _specify(options, client, pair)
         known = noise.smallest_delta(
             noise.history(options.results), _machine(client, specification), specification.plan
         )
@@ -61,6 +62,8 @@ def gate(options: argparse.Namespace) -> int:
         while rules.unsettled(attempts):
             if attempts:
                 console.print("! regression: a second, fresh run must say so, too", markup=False, soft_wrap=True)
+                # In another order, so that an effect of the order does not confirm itself.
+                specification = _specify(options, client, pair, later=len(attempts))
             before = rules.condemned(attempts[-1]) if attempts else ()
             attempts.append(_attempt(options, client, pair, specification, before))
     verdict, reason = rules.conclude(attempts)
@@ -128,7 +131,14 @@ def _attempt(
     from lab import gate as rules
 
     enough = rules.enough(pair.candidate, options.delta, before)
-    folder, plan, summary = _measure(options, client, specification, enough)
+    try:
+        folder, plan, summary = _measure(options, client, specification, enough)
+    except TestbedError as error:
+        if error.cell != pair.candidate:
+            raise
+        Console(stderr=True, highlight=False).print(error.detail, markup=False, soft_wrap=True)
+        kept: Path = error.kept  # type: ignore[attr-defined]  # as every error of a run has it
+        return rules.dead(kept.name, str(error))
     found = {(row.cell, row.leg): row.comparison for row in summary.comparisons}
     judged = rules.legs(plan, pair.candidate, found, plan.alpha)
     return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(plan, summary))
@@ -152,7 +162,8 @@ def aa(options: argparse.Namespace) -> int:
 
     noise.history(options.results)  # what cannot be read is told before half an hour, not after it
     with tempfile.TemporaryDirectory(prefix="kemi-lab-aa-") as folder:
-        client, _, specification = _specify(options, options.routing, options.routing, Path(folder))
+        client, pair = _pair(options, options.routing, options.routing, Path(folder))
+        specification = _specify(options, client, pair)
         # In all of its rounds: one that stops when it is quiet would say that the machine is.
         run, plan, summary = _measure(options, client, specification, lambda _plan, _running, _number: "")
     entries = noise.history(options.results)
@@ -187,19 +198,24 @@ def history(options: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _specify(
-    options: argparse.Namespace, base: str, candidate: str, folder: Path
-) -> "tuple[DockerClient, Pair, Specification]":
-    from lab import assembly, candidates, experiment, host
+def _pair(options: argparse.Namespace, base: str, candidate: str, folder: Path) -> "tuple[DockerClient, Pair]":
+    from lab import candidates, experiment, host
 
-    asked = experiment.read(options.experiment)
-    pair = candidates.pair(asked, base, candidate, options.engine, folder)
-    client = host.engine()
-    specification = assembly.specify(pair.experiment, client, given=pair.given)
-    words = [base, candidate] if options.command == "gate" else ["--routing", base]
+    pair = candidates.pair(experiment.read(options.experiment), base, candidate, options.engine, folder)
+    return host.engine(), pair
+
+
+def _specify(options: argparse.Namespace, client: "DockerClient", pair: "Pair", *, later: int = 0) -> "Specification":
+    """What is run; a `later` attempt has a seed of its own."""
+    from lab import assembly
+
+    seed = pair.experiment.keys.seed + later
+    asked = replace(pair.experiment, keys=replace(pair.experiment.keys, seed=seed))
+    specification = assembly.specify(asked, client, given=pair.given)
+    words = [options.base, options.candidate] if options.command == "gate" else ["--routing", options.routing]
     said = shlex.join(["lab", options.command, *words, "--engine", options.engine])
-    text = f"# as carried out by: {said}\n{specification.experiment}"
-    return client, pair, replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
+    text = f"# as carried out by: {said}, with seed {seed}\n{specification.experiment}"
+    return replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
 
 
 def _machine(client: "DockerClient", specification: "Specification") -> str:

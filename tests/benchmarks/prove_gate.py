@@ -34,8 +34,19 @@ WORDS = {"pass", "improvement", "regression", "inconclusive", "invalid"}
 STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
 
 
-# A folder to put something into, and what the base's challenges take -> the name of a candidate.
-Candidate = Callable[[Path, float], str]
+CALIBRATED = 40  # turns of the planted loop
+
+
+@dataclass(slots=True)
+class Known:
+    """What earlier gates have shown."""
+
+    challenge_usec: float = math.nan  # of the base
+    turn_usec: float = math.nan  # of a planted loop
+
+
+# A folder to put something into, and what is known so far -> the name of a candidate.
+Candidate = Callable[[Path, Known], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +58,54 @@ class Claim:
     candidate: Candidate
     may: frozenset[str]
     starve: str = ""  # part of the name of the containers that get next to no CPU time
+    delta: str = "3%"
 
 
-def _parity(_: Path, _challenge_usec: float) -> str:
+def _parity(_: Path, _known: Known) -> str:
     return "parity"
 
 
-def _slower(share: float) -> Candidate:
-    """A wait of that share of a challenge, rounded up to whole microseconds."""
+def _with_loop(folder: Path, turns: int) -> str:
+    """A loop at the head of every request; a planted wait (parity-plus-1us) is too coarse a share of a challenge."""
+    slower = scripts(folder / f"{turns}-turns")
+    loop = f"    $var(turn) = {turns};\n    while ($var(turn) > 0) {{ $var(turn) = $var(turn) - 1; }}\n"
+    rewrite(slower / "native.cfg", "request_route {\n", f"request_route {{\n{loop}")
+    with (slower / "native.cfg").open("a") as script:
+        script.write("\nmax_while_loops=1000000\n")
+    return str(slower)
 
-    def candidate(_: Path, challenge_usec: float) -> str:
-        return f"parity-plus-{math.ceil(share * challenge_usec)}us"
+
+def _calibration(folder: Path, _: Known) -> str:
+    return _with_loop(folder, CALIBRATED)
+
+
+def _slower(share: float) -> Candidate:
+    """A loop that takes that share of a challenge."""
+
+    def candidate(folder: Path, known: Known) -> str:
+        return _with_loop(folder, round(share * known.challenge_usec / known.turn_usec))
 
     return candidate
 
 
-def _broken(folder: Path, _: float) -> str:
-    """A routing that answers every request at once, and does nothing: it looks quick."""
-    broken = scripts(folder / "broken")
-    rewrite(broken / "native.cfg", "request_route {\n", 'request_route {\n    sl_send_reply("200", "OK");\n    exit;\n')
-    return str(broken)
+def _broken(first: str) -> Candidate:
+    """A routing with something in it that a request meets first."""
+
+    def candidate(folder: Path, _: Known) -> str:
+        broken = scripts(folder / "broken")
+        rewrite(broken / "native.cfg", "request_route {\n", f"request_route {{\n{first}")
+        return str(broken)
+
+    return candidate
 
 
 CLAIMS = (
     Claim("identical", 6, _parity, frozenset({"pass", "inconclusive"})),
+    Claim("calibration", 1, _calibration, frozenset({"pass"}), delta="90%"),
     Claim("planted 10 %", 5, _slower(0.10), frozenset({"regression"})),
     Claim("planted 5 %", 3, _slower(0.05), frozenset({"regression", "inconclusive"})),
-    Claim("broken engine", 1, _broken, frozenset({"invalid", "inconclusive"})),
+    Claim("answers 200", 1, _broken('    sl_send_reply("200", "OK");\n    exit;\n'), frozenset({"invalid"})),
+    Claim("does not load", 1, _broken("    no_such_function();\n"), frozenset({"invalid"})),
     Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),
     Claim("starved SIPp", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="sipp-native-candidate"),
 )
@@ -108,11 +140,12 @@ def starved(part: str, results: Path) -> Iterator[set[str]]:
         client.close()
 
 
-def gate(claim: Claim, results: Path, folder: Path, challenge_usec: float) -> dict[str, Any]:
+def gate(claim: Claim, results: Path, folder: Path, known: Known) -> dict[str, Any]:
     """One gate; what it found."""
     folder.mkdir()
-    candidate = claim.candidate(folder, challenge_usec)
-    command = [str(SCRIPT), "gate", "parity", candidate, "--engine", ENGINE, "--results", str(results), "--json"]
+    candidate = claim.candidate(folder, known)
+    options = ["--engine", ENGINE, "--delta", claim.delta, "--results", str(results), "--json"]
+    command = [str(SCRIPT), "gate", "parity", candidate, *options]
     begun = time.monotonic()
     with starved(claim.starve, results) as hit:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -125,10 +158,17 @@ def gate(claim: Claim, results: Path, folder: Path, challenge_usec: float) -> di
     return found
 
 
-def challenge_of(results: Path, found: dict[str, Any]) -> float:
-    """What the base's challenges took in a gate, in usec."""
-    summary = json.loads((results / found["attempts"][-1]["run"] / "summary.json").read_text())
-    return float(summary["cells"][f"{ENGINE}-base"]["legs"]["challenge"]["mean_usec"])
+def learn(known: Known, claim: Claim, results: Path, found: dict[str, Any]) -> str:
+    """What a gate has shown that later ones need; said in a sentence."""
+    if claim.candidate is _parity and math.isnan(known.challenge_usec):
+        summary = json.loads((results / found["attempts"][-1]["run"] / "summary.json").read_text())
+        known.challenge_usec = float(summary["cells"][f"{ENGINE}-base"]["legs"]["challenge"]["mean_usec"])
+        return f"a challenge takes {known.challenge_usec:.1f} usec here"
+    if claim.candidate is _calibration:
+        ratio = found["attempts"][-1]["legs"]["challenge"]["ratio"]
+        known.turn_usec = (ratio - 1) * known.challenge_usec / CALIBRATED
+        return f"a turn of the loop takes {known.turn_usec:.3f} usec here"
+    return ""
 
 
 def row(claim: Claim, found: dict[str, Any]) -> str:
@@ -153,28 +193,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("claims", nargs="*", choices=[*(claim.name for claim in CLAIMS), []], help="default: all")
     parser.add_argument("--times", type=int, help="so often each, in place of its own number")
     options = parser.parse_args(arguments)
-    wanted = [claim for claim in CLAIMS if not options.claims or claim.name in options.claims or claim is CLAIMS[0]]
+    needed = {"identical", "calibration"}  # what is planted is a share of what these have found
+    wanted = [claim for claim in CLAIMS if not options.claims or claim.name in {*needed, *options.claims}]
     lines: list[str] = []
-    failed, challenge_usec = 0, math.nan
+    failed, known = 0, Known()
     with tempfile.TemporaryDirectory(prefix="kemi-lab-prove-") as place:
         results = Path(place) / "results"
         for claim in wanted:
-            asked = claim is not CLAIMS[0] or not options.claims or claim.name in options.claims
-            gates: list[dict[str, Any]] = []
+            asked = not options.claims or claim.name in options.claims
+            verdicts: list[str] = []
             for number in range((options.times or claim.times) if asked else 1):
-                gates.append(gate(claim, results, Path(place) / f"{claim.name}-{number}", challenge_usec))
-                lines.append(row(claim, gates[-1]))
-                print(lines[-1], file=sys.stderr, flush=True)
-            verdicts = [str(found["verdict"]) for found in gates]
+                found = gate(claim, results, Path(place) / f"{claim.name}-{number}", known)
+                verdicts.append(str(found["verdict"]))
+                said = [row(claim, found), learn(known, claim, results, found) if found["attempts"] else ""]
+                lines += filter(None, said)
+                print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
             held = all(verdict in claim.may for verdict in verdicts)
             failed += not held
-            said = f"{claim.name}, {len(verdicts)} times: {', '.join(verdicts)}"
-            lines.append(f"{'holds' if held else 'FAILS'}: {said}\n")
-            if claim is CLAIMS[0]:  # what is planted is a share of what it has found
-                if not gates[-1]["attempts"]:
-                    break
-                challenge_usec = challenge_of(results, gates[-1])
-                lines.append(f"a challenge takes {challenge_usec:.1f} usec here\n")
+            lines.append(
+                f"{'holds' if held else 'FAILS'}: {claim.name}, {len(verdicts)} times: {', '.join(verdicts)}\n"
+            )
+            if claim.name in needed and not held:
+                break
     print("\n".join(lines))
     return Exit.REGRESSION if failed else Exit.OK
 

@@ -205,6 +205,15 @@ def test_a_commit_that_is_not_there(repository: Path, tmp_path: Path, commit: st
     assert not (repository / "elsewhere").exists()
 
 
+def test_a_script_of_another_language_is_refused(tmp_path: Path) -> None:
+    """Before anything is built: whoever forgets --engine has native."""
+    for name in ("old.lua", "new.lua"):
+        (tmp_path / name).write_text("-- nothing\n")
+    said = refused(tmp_path / "old.lua", tmp_path / "new.lua", tmp_path, "native")
+    assert "old.lua: a script of engine native is a .cfg" in said
+    assert "--engine" in said
+
+
 def test_two_of_different_kinds(tmp_path: Path) -> None:
     """Nobody could say what made the difference."""
     assert "a release" in refused("6.0.1", "parity", tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from lab import host, noise, runner, store, testing, topology
 from lab.cores import Layout
-from lab.errors import Exit
+from lab.errors import Exit, TestbedError
 from lab.host import Facts
 from lab.model import Plan, Role
 from lab.runner import Specification
@@ -45,6 +45,7 @@ class World:
     file: Path
     factors: list[float] = dataclasses.field(default_factory=lambda: [1.0])  # of the candidate, run by run
     broken: bool = False  # the candidate's start is not proven
+    dies: str = ""  # the cell whose Kamailio does, at the start of the first round
     disturbed: bool = False  # two slices of the first round are run again, of which one stays invalid
     runs: list[str] = dataclasses.field(default_factory=list)
     carried_out: list[Specification] = dataclasses.field(default_factory=list)
@@ -64,6 +65,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         specification: Specification, _client: object, results: Path, *, enough: Enough, **_judges_and_reporter: object
     ) -> Path:
         place.carried_out.append(specification)
+        if place.dies:
+            broken_off = store.Run.create(results, "gate")
+            broken_off.seal("failed")
+            error = TestbedError("Kamailio died at start", detail="a line of its log", cell=place.dies)
+            error.kept = broken_off.folder  # type: ignore[attr-defined]
+            raise error
         plan, running = specification.plan, Running()
         factor = place.factors[min(len(place.runs), len(place.factors) - 1)]
         made = []
@@ -154,6 +161,35 @@ def test_a_candidate_that_cannot_be_proven_is_invalid(gate: Gate, world: World) 
     code, out, _ = gate()
     assert code == Exit.INVALID
     assert out.startswith("INVALID: start r01-native-candidate: engine proof: no marker")
+
+
+def test_a_candidate_that_dies_is_invalid(gate: Gate, world: World, tmp_path: Path) -> None:
+    """That is a verdict, with all that belongs to one; its last words are told."""
+    world.dies = "native-candidate"
+    code, out, err = gate("--junit", tmp_path / "gate.xml", "--summary", tmp_path / "summary.md")
+    assert code == Exit.INVALID
+    assert out.startswith("INVALID: ")
+    assert "Kamailio died at start" in out
+    assert "a line of its log" in err
+    (run,) = (path for path in world.results.iterdir() if path.name.endswith("Z-gate") or "-gate-" in path.name)
+    assert json.loads((run / "gate.json").read_text())["verdict"] == "invalid"
+    assert ET.parse(tmp_path / "gate.xml").getroot().get("errors") == "1"  # noqa: S314  (our own)
+    assert "invalid" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_base_that_dies_is_a_problem_of_the_setup(gate: Gate, world: World) -> None:
+    """Nothing is known of the candidate then."""
+    world.dies = "native-base-aa"
+    assert gate()[0] == Exit.SETUP
+
+
+def test_a_confirmation_has_another_order(gate: Gate, world: World) -> None:
+    """What an effect of the order had condemned is not confirmed by the same order."""
+    world.factors = [1.6]
+    assert gate()[0] == Exit.REGRESSION
+    first, second = (one.plan for one in world.carried_out)
+    assert {cell.name for cell in first.cells} == {cell.name for cell in second.cells}
+    assert [piece.cell for piece in first.rounds[0].slices] != [piece.cell for piece in second.rounds[0].slices]
 
 
 def test_what_a_repeat_has_made_good_is_no_reason(gate: Gate, world: World) -> None:
@@ -312,7 +348,7 @@ def test_the_experiment_says_how_it_was_carried_out(gate: Gate, world: World) ->
     """Its base and candidate are not in the file."""
     gate()
     first, *rest = world.carried_out[0].experiment.splitlines()
-    assert first == "# as carried out by: lab gate parity parity --engine native"
+    assert first == "# as carried out by: lab gate parity parity --engine native, with seed 1"
     assert "\n".join(rest) == EXPERIMENT.rstrip("\n")
 
 
