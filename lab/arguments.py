@@ -185,9 +185,14 @@ def _runs(commands: _Commands) -> None:
     _as_json(frames)
 
     report = commands.add(
-        "report", "print a run's table again", "  lab report latest\n  lab report latest --json | jq .cells"
+        "report",
+        "print a run's table again, and write the same with figures: a page, Markdown, SVG and PNG",
+        "  lab report latest                   RUN/report/index.html opens in any browser, without a network\n"
+        "  lab report latest --output ~/public\n  lab report latest --json | jq .cells",
     )
     report.add_argument("run", metavar="RUN")
+    text = "folder of the page and its figures (RUN/report)"
+    report.add_argument("--output", type=Path, metavar="DIR", help=text)
     _results(report)
     _as_json(report)
 

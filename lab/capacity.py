@@ -97,7 +97,7 @@ def compute(folder: Path) -> Capacity:
     searches = [store.load(Search, path) for path in sorted((evidence / SEARCHES).glob("*.json"))]
     if not searches:
         raise BadInputError(f"{folder.name}: no search has begun: there is nothing to show")
-    ended = store.ended(folder)
+    ended = store.status(folder).ended or "not ended"
     cells = [cell for cell in plan.cells if cell.name != plan.aa_cell]
     found = {cell.name: _cell(cell, [one for one in searches if one.cell == cell.name]) for cell in cells}
     sound = [found[cell.name] for cell in cells if not cell.known_broken]

@@ -21,6 +21,7 @@ PAIRED = "round by round"
 BY_BASELINE = "by its baseline"
 BY_TIME = "by its times"
 _ABSENT = "not told"
+_BASELINES = "baseline's "
 # What two runs must share, and what it is called: of the machine, of a cell as it was measured. What a cell is made of
 # (engine, release, routing, ...) is what is compared.
 _MACHINE = {
@@ -142,13 +143,15 @@ def _paired(one: _Side, other: _Side, first: str, second: str) -> Iterator[Row]:
 
 def _unpaired(one: _Side, other: _Side, first: str, second: str, *, by_time: bool) -> Iterator[Row]:
     alpha = min(one.plan.alpha, other.plan.alpha)
+    baselines = {side.plan.cell(side.plan.cell(cell).baseline).engine for side, cell in ((one, first), (other, second))}
     for leg in _legs(one, other, first, second):
         theirs, ours = (_by_baseline(side, cell, leg) for side, cell in ((other, second), (one, first)))
-        if theirs is not None and ours is not None:
+        # What both are divided by has to be one thing: another release of it may be, another engine is not.
+        if theirs is not None and ours is not None and len(baselines) == 1:
             yield Row(first, second, leg, BY_BASELINE, stats.compare_apart(theirs, ours, alpha))
         if by_time:
             times, before = (
-                [math.log(usec) for usec in costs.values()]
+                [math.log(usec) for usec in costs.values() if usec > 0]
                 for costs in (other.costs[second, leg], one.costs[first, leg])
             )
             yield Row(first, second, leg, BY_TIME, stats.compare_apart(times, before, alpha))
@@ -171,6 +174,9 @@ def _mismatches(one: _Side, other: _Side, first: str, second: str) -> Iterator[M
             for side, name in ((one, first), (other, second))
         ]
     if one.folder != other.folder:
+        baselines = [_of_baseline(side.plan, side.plan.cell(name)) for side, name in ((one, first), (other, second))]
+        if all(baselines):
+            facts = [told | own for told, own in zip(facts, baselines, strict=True)]
         contents = [_contents(side, name) for side, name in ((one, first), (other, second))]
         # What goes by another name is what is compared; what goes by the same one should be the same.
         facts = [
@@ -179,7 +185,8 @@ def _mismatches(one: _Side, other: _Side, first: str, second: str) -> Iterator[M
         ]
     for fact in dict.fromkeys(name for side in facts for name in side):
         ours, theirs = (side.get(fact, _ABSENT) for side in facts)
-        if ours != theirs:
+        known = [side.get(fact.removeprefix(_BASELINES)) for side in facts]
+        if ours != theirs and (not fact.startswith(_BASELINES) or known != [ours, theirs]):
             yield Mismatch(fact, ours, theirs)
 
 
@@ -201,14 +208,15 @@ def _of_run(side: _Side) -> dict[str, str]:
         "sipp_processes": str(plan.sipp_processes),
         "cells in a block": str(plan.at_once),
         "limits": ", ".join(f"{name} {value}" for name, value in asdict(plan.limits).items()),
-        "warm-up slices": str(_warmups(plan)),
+        "warm-up slices": str(_slices(plan, warmup=True)),
+        "timed slices": str(_slices(plan, warmup=False)),
         **{name: digest for name, digest in plan.inputs.items() if name.startswith("scenario ")},
     }
 
 
-def _warmups(plan: Plan) -> int:
+def _slices(plan: Plan, *, warmup: bool) -> int:
     """Of a cell in a round."""
-    return sum(piece.warmup for planned in plan.rounds[:1] for piece in planned.slices) // len(plan.cells)
+    return sum(piece.warmup == warmup for planned in plan.rounds[:1] for piece in planned.slices) // len(plan.cells)
 
 
 def _contents(side: _Side, name: str) -> dict[str, str]:
@@ -225,6 +233,14 @@ def _contents(side: _Side, name: str) -> dict[str, str]:
 def _of_cell(plan: Plan, cell: Cell) -> dict[str, str]:
     told = asdict(cell)
     return {**{name: str(told[name]) for name in _CELL}, "legs": ", ".join(plan.scenario_of(cell.name).leg_names)}
+
+
+def _of_baseline(plan: Plan, cell: Cell) -> dict[str, str]:
+    """What it is divided by; nothing of a cell that is a baseline itself."""
+    if cell.name == cell.baseline:
+        return {}
+    told = asdict(plan.cell(cell.baseline))
+    return {f"{_BASELINES}{name}": str(told[name]) for name in ("engine", *_CELL)}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,10 @@ Usec = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def quantile(share: float) -> Callable[[Usec], float]:
-    """Of whole usec in order, each standing for the usec around it: in steps of one, what is smaller would not show."""
+    """Of whole usec in order, each standing for the usec around it: in steps of one, what is smaller would not show.
+
+    Interpolated within the usec that it falls into, as the median of grouped data is (statistics.median_grouped).
+    """
 
     def value(usec: Usec) -> float:
         at = share * usec.size

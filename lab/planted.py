@@ -2,7 +2,7 @@
 
 The wait is planted into the run's own copy of the scripts, at the head of what every request goes through. It is a busy
 one: it takes CPU time, as a slower script would. It ends with the first look at the clock after N microseconds, so it
-takes up to one look longer: some tenths of a microsecond.
+takes up to one look longer; with what sets it up, one to two microseconds in all (docs/resolution.md).
 """
 
 import re

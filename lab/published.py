@@ -115,6 +115,11 @@ def read(folder: Path) -> Published:
     )
 
 
+def of_the_page() -> tuple[Ratio, ...]:
+    """What the page's own runs say, with Fieller's intervals."""
+    return tuple(_ratios(list(_page())))
+
+
 def _page() -> Iterator[Run]:
     with TABLE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

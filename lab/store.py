@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -161,9 +162,23 @@ class Run:
         write_atomically(self.folder / STATUS, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def ended(folder: Path) -> str:
-    """How a run says that it has ended: complete, failed, interrupted; or that it has not."""
-    return str(json.loads((folder / STATUS).read_text(encoding="utf-8"))["ended"] or "not ended")
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a run says that it is: started or sealed; it has ended complete, failed, interrupted, or not at all."""
+
+    run: str
+    status: str
+    ended: str | None
+
+    @property
+    def complete(self) -> bool:
+        """It was sealed at its planned end."""
+        return self.status == "sealed" and self.ended == "complete"
+
+
+def status(folder: Path) -> Status:
+    """What a run's folder says of itself."""
+    return load(Status, folder / STATUS)
 
 
 def find(results: Path, run: str) -> Path:

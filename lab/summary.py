@@ -3,7 +3,6 @@
 Right of the wall: a run's folder is enough, neither Docker nor MySQL is asked.
 """
 
-import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +96,7 @@ def write(run: Path) -> Summary:
 
 def is_complete(run: Path) -> bool:
     """The run was sealed at its planned end."""
-    status = json.loads((run / store.STATUS).read_text(encoding="utf-8"))
-    return bool(status["status"] == "sealed" and status["ended"] == "complete")
+    return store.status(run).complete
 
 
 def read(run: Path) -> Summary:

@@ -63,13 +63,25 @@ def frames(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """The table again."""
+    """The table again, and the same as a page, as Markdown and as figures; with --json only figures for programs."""
     from lab import capacity, store, summary
 
     folder = store.find(options.results, options.run)
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
     if capacity.is_one(folder):
-        return show_capacity(folder, as_json=options.json)
-    return _show(folder, summary.read(folder), as_json=options.json)
+        code = show_capacity(folder, as_json=options.json)
+    else:
+        code = _show(folder, summary.read(folder), as_json=options.json)
+    if not options.json:
+        from lab.report import page, rates, run
+
+        if capacity.is_one(folder):
+            shown = rates.build(folder, plan, capacity.compute(folder))
+        else:
+            shown = run.build(folder, plan, summary.read(folder))
+        path = page.write(shown, options.output or folder / page.FOLDER)
+        Console(stderr=True, highlight=False).print(f"the same with figures: {path}", markup=False, soft_wrap=True)
+    return code
 
 
 def published(options: argparse.Namespace) -> int:

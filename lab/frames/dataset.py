@@ -156,6 +156,9 @@ def _load(path: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFram
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
     _check_columns(path, schema, table.schema)
+    for column in table.columns:
+        if not column.null and column.name in read.column_names and read.column(column.name).null_count:
+            raise BadInputError(f"{path}: column {column.name} lacks values", remedy=_REMEDY)
     # Where a value may be missing, pandas' own types keep an integer an integer.
     nullable = any(column.null for column in table.columns)
     return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)

@@ -87,15 +87,21 @@ def junit(found: Gate) -> str:
     suite = ET.Element("testsuite", name="kemi-lab gate", tests=str(len(last.rulings) + 1))
     cases = {leg: (str(ruling.verdict), ruling.reason) for leg, ruling in last.rulings.items()}
     for leg, (verdict, reason) in {**cases, "gate": (found.verdict, found.reason)}.items():
-        case = ET.SubElement(suite, "testcase", classname=f"{found.candidate} against {found.base}", name=leg)
+        about = _printable(f"{found.candidate} against {found.base}")
+        case = ET.SubElement(suite, "testcase", classname=about, name=leg)
         if verdict in {Verdict.PASS, Verdict.IMPROVEMENT}:
             continue
         kind = "failure" if verdict == Verdict.REGRESSION else "error"
-        ET.SubElement(case, kind, type=verdict, message=reason)
+        ET.SubElement(case, kind, type=verdict, message=_printable(reason))
     for kind in ("failure", "error"):
         suite.set(f"{kind}s", str(len(suite.findall(f"./testcase/{kind}"))))
     ET.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+
+
+def _printable(line: str) -> str:
+    """A reason may quote a log, and XML has no way to write a control character."""
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in line)
 
 
 def annotations(found: Gate) -> str:

@@ -522,9 +522,11 @@ def test_a_run_that_is_not_there(lab_command: Lab, results: Path, command: str) 
 
 
 def test_the_report_of_a_recorded_run(lab_command: Lab, results: Path) -> None:
-    """The table goes to standard output, and nothing to standard error."""
+    """The table goes to standard output, and to standard error where the same is with figures."""
     ended = lab_command("report", "latest", "--results", results)
-    assert (ended.code, ended.err) == (Exit.OK, "")
+    page = results.resolve() / (results / "latest").resolve().name / "report" / "index.html"
+    assert (ended.code, ended.err) == (Exit.OK, f"the same with figures: {page}\n")
+    assert page.is_file()
     assert all(cell.name in ended.out for cell in PLAN.cells)
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -335,6 +337,15 @@ def test_bad_names_are_told_before_an_engine_is_asked_for(
     ended = lab_command("gate", "nowhere.lua", "nowhere.lua", *world.options())
     assert ended.code == Exit.USAGE
     assert "nowhere.lua: nothing that can be compared" in ended.err
+
+
+def test_a_defect_has_its_code_at_a_shell() -> None:
+    """A process of its own, in which judging fails in a way that nobody has foreseen."""
+    spoilt = "from lab import cli, experiment; experiment.read = lambda _file: 1 / 0; cli.entry()"
+    command = [sys.executable, "-c", spoilt, "gate", "parity", "parity"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (Exit.DEFECT, "")
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_gates_help_shows_the_exit_codes(lab_command: Lab) -> None:

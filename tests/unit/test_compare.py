@@ -100,6 +100,25 @@ def test_what_a_cell_is_made_of_is_what_is_compared(tmp_path: Path) -> None:
     assert compare.read(tmp_path, old.name, new.name).comparable
 
 
+def test_ratios_to_different_engines_are_not_compared(tmp_path: Path) -> None:
+    """What a cell costs over native says nothing beside what it costs over Lua."""
+    engines = ("native", "lua", "python3")
+    plan = testing.plan(engines=engines, rounds=4, slices=2, calls=20)
+    to_lua = replace(plan, cells=tuple(replace(cell, baseline="lua") for cell in plan.cells))
+    old, new = made(tmp_path, plan), made(tmp_path, to_lua)
+    found = compare.read(tmp_path, f"{old.name}:python3", f"{new.name}:python3")
+    assert [(one.fact, one.first, one.second) for one in found.mismatches] == [("baseline's engine", "native", "lua")]
+    assert found.rows == ()
+    one_baseline = compare.read(tmp_path, f"{old.name}:python3", f"{new.name}:lua")
+    assert {row.how for row in one_baseline.rows} == {BY_TIME}
+
+
+def test_more_slices_are_another_measurement(tmp_path: Path) -> None:
+    """Means of longer rounds vary less."""
+    old, new = made(tmp_path), made(tmp_path, testing.plan(rounds=4, slices=3, calls=20))
+    assert [one.fact for one in compare.read(tmp_path, old.name, new.name).mismatches] == ["timed slices"]
+
+
 @pytest.mark.parametrize("key", ["configuration kamailio.cfg", "routing parity"])
 def test_what_goes_by_the_same_name_is_to_be_the_same(tmp_path: Path, key: str) -> None:
     """Another log prefix, say: it would be taken for a slower engine."""
@@ -172,6 +191,14 @@ def test_a_damaged_dataset_is_an_error_that_names_the_file(tmp_path: Path, file:
     else:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(BadInputError, match=path.name):
+        compare.read(tmp_path, old.name, new.name)
+
+
+def test_a_damaged_status_is_an_error_as_well(tmp_path: Path) -> None:
+    """Without one it would be no run."""
+    old, new = made(tmp_path), made(tmp_path)
+    (new / "status.json").write_text('{"status": "sea')
+    with pytest.raises(BadInputError, match=r"status\.json"):
         compare.read(tmp_path, old.name, new.name)
 
 

@@ -373,6 +373,18 @@ def test_columns_are_checked(run: Path, edit: Callable[[pa.Table], pa.Table], pr
         frames.load(run)
 
 
+def test_what_must_be_there_is_never_null(run: Path) -> None:
+    """A mean would leave it out without a word."""
+    frames.write(run)
+    path = run / "frames" / "messages.parquet"
+    table = pq.read_table(path)
+    number = table.schema.get_field_index("usec")
+    holes = pa.array([None, *table["usec"].to_pylist()[1:]], pa.int64())
+    pq.write_table(table.set_column(number, pa.field("usec", pa.int64()), holes), path)
+    with pytest.raises(BadInputError, match=r"messages\.parquet: column usec lacks values"):
+        frames.load(run)
+
+
 def test_a_file_that_is_no_parquet(run: Path) -> None:
     """Named like the others."""
     frames.write(run)

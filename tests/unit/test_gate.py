@@ -267,6 +267,13 @@ def test_junit_has_a_test_a_leg_and_one_for_all(attempts: list[Attempt], failure
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", str(failures), str(errors))
 
 
+def test_junit_stays_xml_whatever_a_log_line_holds() -> None:
+    """A reason may quote Kamailio's log, colours included."""
+    said = page.junit(told(attempt(1.0, failed=["ERROR: \x1b[31mred\x00"]), base="\x07"))
+    suite = ET.fromstring(said)  # noqa: S314  (our own)
+    assert "ERROR: \\x1b[31mred\\x00" in {one.get("message") for one in suite.iter("error")}
+
+
 @pytest.mark.parametrize(
     ("attempts", "level"),
     [

@@ -1,0 +1,41 @@
+"""A run's folder -> its report."""
+
+import shlex
+from pathlib import Path
+
+from lab import figures, frames, store, summary, versions
+from lab.model import Plan
+from lab.report import sections, story, view
+from lab.report.page import Report
+from lab.report.sections import Told
+from lab.summary import Summary
+
+_CARRIED_OUT = "# as carried out by: "  # what lab.commands.gate writes above an experiment
+
+
+def build(folder: Path, plan: Plan, found: Summary) -> Report:
+    """Everything that is shown of it, from its frames."""
+    loaded = frames.load(folder, summary.MESSAGE_COLUMNS)
+    timed = summary.timed_slices(plan, loaded, complete=store.status(folder).complete)
+    counted = loaded.messages[loaded.messages["slice"].isin(timed["slice"])]
+    told = Told(folder, plan, found, timed, figures.first_transmissions(counted))
+    shown = view.build(found, plan, folder)
+    return Report(
+        run=folder.name,
+        title=shown.title,
+        design=". ".join(filter(None, (shown.design, shown.cpus, shown.verdict))),
+        answers=story.answers(found, plan),
+        valid=found.valid,
+        sections=tuple(sections.all_of(told)),
+        again=_again(folder, plan),
+    )
+
+
+def _again(folder: Path, plan: Plan) -> tuple[str, ...]:
+    """The command that did it; of an experiment of ours by its name, of any other by what the run has kept of it."""
+    kept = folder / "evidence" / "experiment.toml"
+    first = kept.read_text(encoding="utf-8").partition("\n")[0] if kept.is_file() else ""
+    if first.startswith(_CARRIED_OUT):
+        return ("./justw", *shlex.split(first.removeprefix(_CARRIED_OUT).partition(", with seed")[0]))
+    ours = Path("experiments") / f"{plan.experiment}.toml"
+    return ("./justw", "lab", "run", str(ours if (versions.ROOT / ours).is_file() else kept))

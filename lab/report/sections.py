@@ -1,0 +1,378 @@
+"""What a report shows, in its order: each section a sentence on what to see, a table, and mostly a figure."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lab import figures, published, store
+from lab.cores import Layout
+from lab.model import NATIVE, Plan, Role
+from lab.observation import WAYS
+from lab.report import charts, story, words
+from lab.report.charts import Box, Dot
+from lab.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHARES = tuple(np.round(np.concatenate([np.linspace(0, 0.98, 99), np.linspace(0.982, 0.999, 18)]), 4).tolist())
+MOST_LISTED = 200  # failed checks: a page is to be read
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a report. `draw` makes its figure, where it has one."""
+
+    name: str  # of its files and its anchor
+    title: str
+    caption: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    draw: "Callable[[], Figure] | None" = None
+    lines: tuple[str, ...] = ()
+    warning: bool = field(default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run as its folder tells it."""
+
+    folder: Path
+    plan: Plan
+    summary: Summary
+    timed: pd.DataFrame  # slices that figures are made of
+    first: pd.DataFrame  # their messages: first transmissions
+
+    @property
+    def cells(self) -> list[str]:
+        """What has figures, but for the baseline's twin."""
+        return [name for name in self.summary.cells if name not in {self.summary.aa_cell, *self.summary.broken}]
+
+    def name(self, cell: str) -> str:
+        """As a reader calls it."""
+        return story.name(cell, self.summary)
+
+
+def all_of(told: Told) -> Iterator[Section]:
+    """In the order in which an engineer asks."""
+    for make in (_ratios, _distributions, _rounds, _replies, _cpu_time, _releases):
+        yield from make(told)
+    yield from cpus_of(told.folder)
+    for make in (_validity, _observer, _page_of_2018):
+        yield from make(told)
+    yield from environment_of(told.folder, told.plan)
+
+
+def _ratios(told: Told) -> Iterator[Section]:
+    rows = [row for row in told.summary.comparisons if row.cell in told.cells and row.ratio is not None]
+    if not rows:
+        return
+    twin = {row.leg: row for row in told.summary.comparisons if row.cell == told.summary.aa_cell}
+    panels: dict[str, list[Dot]] = {}
+    for row in rows:
+        panels.setdefault(row.leg, []).append(
+            Dot(told.name(row.cell), row.ratio or 1.0, row.ci_low, row.ci_high, row.mde)
+        )
+    bands = {leg: (row.ci_low, row.ci_high) for leg, row in twin.items() if row.ci_low and row.ci_high}
+    yield Section(
+        "ratios",
+        "What it costs, as a multiple of the baseline",
+        "A dot is the ratio of means over rounds, its bar the interval. The shaded band is the baseline against "
+        "itself: a cell whose bar lies outside of it differs. Dashed marks: the least difference that this run would "
+        "have found in four cases of five.",
+        ("leg", "cell", "baseline", "ratio", f"interval at {1 - told.plan.alpha:.1%}", "detectable", "rounds"),
+        tuple(
+            (
+                row.leg,
+                told.name(row.cell),
+                told.name(row.baseline),
+                words.ratio(row.ratio),
+                words.interval(row),
+                words.percent(row.mde),
+                str(row.n_rounds),
+            )
+            for row in (*rows, *twin.values())
+        ),
+        lambda: charts.dots(panels, "times the baseline", bands=bands),
+    )
+
+
+def _distributions(told: Told) -> Iterator[Section]:
+    legs: dict[str, dict[str, list[float]]] = {}
+    rows = []
+    for cell in told.cells:
+        for leg, one in told.summary.cells[cell].legs.items():
+            usec = told.first.loc[(told.first["cell"] == cell) & (told.first["leg"] == leg), "usec"].to_numpy()
+            if not usec.size:
+                continue
+            legs.setdefault(leg, {})[told.name(cell)] = np.maximum(np.quantile(usec, SHARES), 0.5).tolist()
+            figures_ = (one.p10_usec, one.median_usec, one.mean_usec, one.p95_usec, one.p99_usec, one.max_usec)
+            rows.append((leg, told.name(cell), str(one.count), *(_usec(each) for each in figures_)))
+    if legs:
+        yield Section(
+            "distributions",
+            "How long requests take",
+            "What share of requests took at most so long: a line further to the right is slower, a long flat top is a "
+            "long tail. Legs are never mixed, as they differ several times over.",
+            ("leg", "cell", "requests", "p10", "median", "mean", "p95", "p99", "max"),
+            tuple(rows),
+            lambda: charts.distributions(legs, SHARES),
+        )
+
+
+def _rounds(told: Told) -> Iterator[Section]:
+    costs = figures.costs(told.plan, told.first)
+    names = [name for name in (*told.cells, told.summary.aa_cell) if name in told.summary.cells]
+    legs: dict[str, dict[str, Mapping[int, float]]] = {}
+    for name in names:
+        for (cell, leg), by_round in costs.items():
+            if cell == name and by_round:
+                legs.setdefault(leg, {})[told.name(name)] = by_round
+    if not legs or len(told.plan.rounds) < 2:  # noqa: PLR2004  (one round is no course)
+        return
+    steady = {one.round: one for one in told.summary.rounds}
+    yield Section(
+        "rounds",
+        "Rounds, one after the other",
+        "Means of each round. Lines that rise and fall together are the machine's own drift, which a ratio does not "
+        "see; a line that leaves the others for a round is an outlier.",
+        ("leg", "cell", *(f"r{number.number}" for number in told.plan.rounds)),
+        (
+            *(
+                (leg, cell, *(_usec(by_round.get(number.number), 1) for number in told.plan.rounds))
+                for leg, cells in legs.items()
+                for cell, by_round in cells.items()
+            ),
+            (
+                "second half of a round against its first",
+                "",
+                *(
+                    words.ratio(steady[number.number].ratio if number.number in steady else None)
+                    for number in told.plan.rounds
+                ),
+            ),
+        ),
+        lambda: charts.rounds(legs, "usec"),
+    )
+
+
+def _replies(told: Told) -> Iterator[Section]:
+    rows = []
+    for cell in told.cells:
+        own = told.timed[told.timed["cell"] == cell]
+        calls = int(own["sipp_successful"].sum())
+        counted = [own[name].sum(min_count=1) for name in ("replies_1xx", "replies_401", "replies_200", "replies_404")]
+        per_call = ["-" if not calls or _none(number) else f"{float(number) / calls:.3f}" for number in counted]
+        seen = told.summary.cells[cell]
+        again = (str(seen.retransmissions_in_all), str(seen.failed_calls_in_all))
+        rows.append((told.name(cell), str(calls), *per_call, *again))
+    if rows:
+        yield Section(
+            "replies",
+            "Replies and retransmissions",
+            "Replies that Kamailio sent for each call, by its own count. All cells should send the same; "
+            "retransmissions and failed calls should be none, since a request that comes twice is answered twice.",
+            ("cell", "calls", "1xx", "401", "200", "404", "retransmissions", "failed calls"),
+            tuple(rows),
+        )
+
+
+def _cpu_time(told: Told) -> Iterator[Section]:
+    slices = told.timed
+    parts: dict[str, tuple[float, float]] = {}
+    rows = []
+    for cell in told.cells:
+        own = slices[(slices["cell"] == cell) & slices["cpu_usec"].notna() & slices["mysql_cpu_usec"].notna()]
+        calls = int(own["sipp_successful"].sum())
+        if not calls:
+            continue
+        # In turns the database's time is that of all cells of a block.
+        database = float(own["mysql_cpu_usec"].sum()) / calls / told.plan.at_once
+        kamailio = float(own["cpu_usec"].sum()) / calls
+        parts[told.name(cell)] = (kamailio, database)
+        share = database / (kamailio + database) if kamailio + database else 0.0
+        rows.append((told.name(cell), f"{kamailio:.0f}", f"{database:.0f}", words.percent(share)))
+    if not parts:
+        return
+    whole = told.summary.cells[told.cells[0]].whole
+    turns = " Cells took turns, so the database's part is the mean of all of them." if told.plan.turn_msec else ""
+    yield Section(
+        "cpu-time",
+        f"CPU time of a {whole}",
+        f"What Kamailio's processes and the database server burn for a {whole}; the rest of the time in request_route "
+        f"is waiting.{turns}",
+        ("cell", "Kamailio, usec", "database, usec", "database's share"),
+        tuple(rows),
+        lambda: charts.bars(parts, ("Kamailio", "database"), f"usec of CPU time a {whole}"),
+    )
+
+
+def _releases(told: Told) -> Iterator[Section]:
+    """Where several were measured: each engine over the baseline of its own release."""
+    if len(told.plan.releases) < 2:  # noqa: PLR2004
+        return
+    lines: dict[str, dict[str, float]] = {}
+    rows = []
+    for row in told.summary.comparisons:
+        cell = told.summary.cells[row.cell]
+        alike = cell.kamailio == told.summary.cells[row.baseline].kamailio
+        if row.cell in told.cells and row.leg == cell.whole and alike and row.ratio is not None:
+            lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = row.ratio
+            rows.append((cell.engine, cell.kamailio, words.ratio(row.ratio), words.interval(row)))
+    if not lines:
+        return
+    yield Section(
+        "releases",
+        "From release to release",
+        "Each engine against the native routing of the same release.",
+        ("engine", "release", "ratio", "interval"),
+        tuple(rows),
+        lambda: charts.trend(lines, list(told.plan.releases), "times native"),
+    )
+
+
+def cpus_of(folder: Path) -> Iterator[Section]:
+    """The layout, drawn."""
+    place = folder / "evidence" / "layout.json"
+    if not place.is_file():
+        return
+    layout = store.load(Layout, place)
+    numbers = sorted({*layout.idle, *(cpu for cpus in layout.cpus.values() for cpu in cpus)})
+    roles = [role.value for role in Role]
+    boxes = [
+        Box(f"CPU {number}", tuple(role.value for role, cpus in layout.cpus.items() if number in cpus), "")
+        for number in numbers
+    ]
+    yield Section(
+        "cpus",
+        "Who ran where",
+        "Each box is a CPU. Kamailio should have its own: whatever shares it takes from its time.",
+        ("CPU", "roles"),
+        tuple((box.label, ", ".join(box.roles) or "idle") for box in boxes),
+        lambda: charts.cpus(boxes, roles),
+        lines=layout.notes,
+    )
+
+
+def _validity(told: Told) -> Iterator[Section]:
+    found = told.summary
+    reasons = [reason for cell in found.cells.values() for reason in cell.reasons]
+    yield Section(
+        "validity",
+        "What counts, and what was left out",
+        "A slice that fails a check is run again; only if that fails as well does the run lose its validity. "
+        + ("Every planned slice is valid." if found.valid else "This run is NOT valid."),
+        ("cell", "valid", "invalid", "not run", "repeats"),
+        tuple(
+            (
+                told.name(name),
+                *(
+                    str(number)
+                    for number in (cell.slices_valid, cell.slices_invalid, cell.slices_missing, cell.slices_repeated)
+                ),
+            )
+            for name, cell in found.cells.items()
+        ),
+        lines=(
+            *found.notes,
+            *(f"{name} is broken: {why}" for name, why in found.broken.items()),
+            *reasons[:MOST_LISTED],
+            *([f"and {len(reasons) - MOST_LISTED} more, in summary.json"] if len(reasons) > MOST_LISTED else []),
+        ),
+        warning=not found.valid,
+    )
+
+
+def _observer(told: Told) -> Iterator[Section]:
+    slices, found = told.timed, told.summary
+    facts = [
+        (
+            words.percent(found.driver_share),
+            "time that the driver adds between a round's slices, of the load's own",
+        ),
+        (_share(slices, "driver_cpu_share"), "of a CPU that the driver had while load was on, on average"),
+        (_share(slices, "foreign_cpu_share"), "of Kamailio's CPUs that went to anybody else, on average"),
+        (_share(slices, "sipp_cpu_share"), "of a CPU that SIPp had, on average: near 100 % it would be the limit"),
+    ]
+    ways = sorted({cell.observe for cell in told.plan.cells})
+    yield Section(
+        "observer",
+        "What measuring itself takes",
+        "Latency lines cost time as well, in every cell alike: lab observer measures how much, docs/observer.md has "
+        f"figures. Here: {', '.join(f'{way} ({WAYS[way].sink})' for way in ways)}.",
+        ("share", "of what"),
+        tuple(facts),
+    )
+
+
+def _page_of_2018(told: Told) -> Iterator[Section]:
+    """Where both have an engine."""
+    ours = {
+        (told.summary.cells[row.cell].engine.removesuffix("3"), row.leg): row
+        for row in told.summary.comparisons
+        if row.cell in told.cells and row.leg == told.summary.cells[row.cell].whole
+    }
+    rows = []
+    for one in published.of_the_page():
+        for (engine, leg), row in ours.items():
+            if engine == one.engine and told.summary.cells[row.baseline].engine == NATIVE:
+                here = f"{words.ratio(row.ratio)} ({words.interval(row)})"
+                rows.append(
+                    (told.name(row.cell), f"{words.ratio(one.found.ratio)} ({words.interval(one.found)})", here, leg)
+                )
+    if rows:
+        yield Section(
+            "published",
+            "What the page of 2018 says",
+            "Another machine, another release, all requests in one heap, and very probably without authentication: it "
+            "stands here to be looked at, not to be compared with (docs/2018.md).",
+            ("engine over native", "2018, all requests", "here", "of what"),
+            tuple(rows),
+        )
+
+
+def environment_of(folder: Path, plan: Plan) -> Iterator[Section]:
+    """Machine, images, inputs."""
+    host = _json(folder / "evidence" / "host.json")
+    images = _json(folder / "evidence" / "images.json")
+    built = [
+        *(images.get("kamailio") or {}).values(),
+        *(images.get("database") or {}).values(),
+        *([images["sipp"]] if images.get("sipp") else []),
+    ]
+    yield Section(
+        "environment",
+        "Where, and with what",
+        "Microseconds are this machine's; ratios travel better, and to another processor not for certain. Every "
+        "package of every image is in evidence/images.json.",
+        ("fact", "value"),
+        (
+            *((name.replace("_", " "), str(value)) for name, value in host.items()),
+            *((str(one.get("tag")), f"{one.get('version')} ({str(one.get('id'))[:19]})") for one in built),
+            ("experiment", plan.experiment),
+            ("plan", plan.hash[:16]),
+            *((name, digest[:16]) for name, digest in plan.inputs.items()),
+        ),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _share(slices: pd.DataFrame, column: str) -> str:
+    values = slices[column].dropna()
+    return words.percent(float(values.mean())) if len(values) else words.ABSENT
+
+
+def _usec(value: float | None, digits: int = 0) -> str:
+    return words.ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def _none(number: object) -> bool:
+    return bool(pd.isna(number))  # type: ignore[call-overload]

@@ -1,0 +1,188 @@
+"""The report as a page: what it says first, that it needs nothing else, and that no name becomes a part of it."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from lab import frames, store, summary, testing
+from lab.model import Plan
+from lab.report import page, run, story
+from lab.report.page import Report
+from tests.unit import machine
+
+PLAN = testing.plan(engines=("native", "lua", "python3"), rounds=4, slices=2, calls=20)
+SECTIONS = [
+    "ratios",
+    "distributions",
+    "rounds",
+    "replies",
+    "cpu-time",
+    "validity",
+    "observer",
+    "published",
+    "environment",
+]
+
+
+def made(results: Path, plan: Plan = PLAN, *, spoilt: bool = False) -> Path:
+    """A run with its figures, in which Lua costs 1.2 times native."""
+    slices = testing.slices(plan, {"lua": 1.2})
+    if spoilt:
+        slices = [(replace(record, reasons=("<b>disturbed</b>",)), log) for record, log in slices[:3]] + slices[3:]
+    folder = machine.describe(testing.run(results, plan, slices))
+    frames.write(folder)
+    summary.write(folder)
+    return folder
+
+
+def report(folder: Path) -> Report:
+    """What would be shown of it."""
+    return run.build(folder, store.load(Plan, folder / "evidence" / "plan.json"), summary.read(folder))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, with its report written."""
+    folder = made(tmp_path_factory.mktemp("results"))
+    page.write(report(folder), folder / page.FOLDER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    """The page."""
+    return (folder / page.FOLDER / page.PAGE).read_text()
+
+
+class Elements(HTMLParser):
+    """Elements of a page with their attributes, in their order."""
+
+    def __init__(self, text: str) -> None:
+        """Read a page."""
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep it."""
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        """Attributes of all elements of a kind."""
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_the_answer_comes_first_and_can_be_quoted(folder: Path, text: str) -> None:
+    """What costs how many times what, how sure that is, of how many rounds, and how noisy the machine was."""
+    answers = report(folder).answers
+    assert re.fullmatch(
+        r"Lua costs 1\.\d\d times Kamailio's own language on a registration, 95 % interval 1\.\d\d to 1\.\d\d, "
+        r"4 rounds, Kamailio's own language against itself within \d+\.\d %\.",
+        answers[0],
+    )
+    assert text.index("Lua costs") < text.index("<main>")
+    assert answers[1].startswith("Python 3 costs ")
+
+
+def test_an_invalid_run_has_no_answer(tmp_path: Path) -> None:
+    """Nobody is to quote a figure of it; what has failed is shown, and is no HTML."""
+    folder = made(tmp_path, spoilt=True)
+    shown = report(folder)
+    assert shown.answers == ("This run is not valid: none of its figures should be quoted.",)
+    text = page.write(shown, tmp_path / "report").read_text()
+    assert "&lt;b&gt;disturbed&lt;/b&gt;" in text
+    assert "<b>" not in text
+    assert "<b>" not in (tmp_path / "report" / page.TEXT).read_text()
+
+
+def test_one_round_says_that_it_is_not_sure(tmp_path: Path) -> None:
+    """It has no interval."""
+    folder = made(tmp_path, testing.plan(rounds=1, slices=2, calls=20))
+    assert "nobody knows how sure" in report(folder).answers[0]
+
+
+def test_sections_stand_in_the_order_in_which_one_asks(folder: Path, text: str) -> None:
+    """From the answer to the machine; each has a sentence on what to see, and a table."""
+    sections = report(folder).sections
+    assert [one.name for one in sections if one.name != "cpus"] == SECTIONS
+    for one in sections:
+        assert one.caption.endswith((".", "!")), one.name
+        assert one.rows, one.name
+        assert all(len(row) == len(one.head) for row in one.rows), one.name
+    assert [one["id"] for one in Elements(text).of("section")] == [*(one.name for one in sections), "again"]
+
+
+def test_the_page_needs_nothing_else(text: str) -> None:
+    """No script, no font, no picture from anywhere: it opens from a disk, and from an attachment."""
+    elements = Elements(text)
+    assert elements.of("script") == elements.of("link") == elements.of("img") == elements.of("iframe") == []
+    assert "default-src 'none'" in next(one["content"] for one in elements.of("meta") if one.get("http-equiv"))
+    addresses = {one[name] for _, one in elements.found for name in ("href", "src", "xlink:href") if name in one}
+    assert all(address.startswith("#") for address in addresses)
+    assert "@import" not in text
+    assert "url(http" not in text
+    assert len(text.encode()) < 5_000_000
+
+
+def test_every_figure_has_a_name_and_a_table_behind_it(folder: Path, text: str) -> None:
+    """For who cannot see it; and no two elements share an id."""
+    drawn = [one for one in report(folder).sections if one.draw]
+    assert [one["aria-label"] for one in Elements(text).of("svg")] == [one.title for one in drawn]
+    assert text.count("<details>") == text.count("<figcaption") == len(drawn)
+    ids = [one["id"] for _, one in Elements(text).found if "id" in one]
+    assert len(ids) == len(set(ids))
+
+
+def test_colours_are_the_style_sheets(text: str) -> None:
+    """So that dark is dark: no figure has one of its own."""
+    for svg in re.findall(r"<svg .*?</svg>", text, re.DOTALL):
+        assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#000000"}
+        assert "var(--ink)" in svg
+
+
+def test_figures_are_files_as_well(folder: Path) -> None:
+    """SVG with its own colours, and PNG; the same run makes the same bytes."""
+    places = sorted((folder / page.FOLDER / page.FIGURES).iterdir())
+    assert {place.suffix for place in places} == {".svg", ".png"}
+    for place in places:
+        if place.suffix == ".svg":
+            assert ET.parse(place).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314  (our own)
+        else:
+            assert place.read_bytes().startswith(b"\x89PNG")
+    again = folder.parent / "again"
+    page.write(report(folder), again)
+    for place in (folder / page.FOLDER).rglob("*.*"):
+        assert (again / place.relative_to(folder / page.FOLDER)).read_bytes() == place.read_bytes(), place.name
+
+
+def test_markdown_has_the_same(folder: Path) -> None:
+    """Answers, sections, tables, and links to the figures beside it."""
+    said = (folder / page.FOLDER / page.TEXT).read_text()
+    shown = report(folder)
+    for one in shown.sections:
+        assert f"## {one.title}" in said
+        assert not one.draw or (folder / page.FOLDER / page.FIGURES / f"{one.name}.svg").is_file()
+    assert shown.answers[0].replace("_", "\\_") in said
+    assert said.endswith(f"lab run {folder / 'evidence' / 'experiment.toml'}\n")
+
+
+def test_what_is_timed_with_another_engine_as_its_baseline_says_so(tmp_path: Path) -> None:
+    """And has nothing to do with the page of 2018."""
+    plan = testing.plan(engines=("lua", "python3"), rounds=3, slices=1, calls=20)
+    shown = report(made(tmp_path, plan))
+    assert "times Lua on" in shown.answers[0]
+    assert "published" not in [one.name for one in shown.sections]
+
+
+def test_noise_is_the_baselines_against_itself(folder: Path) -> None:
+    """By its interval, to the side that is farther."""
+    found = summary.read(folder)
+    (twin,) = (row for row in found.comparisons if (row.cell, row.leg) == (found.aa_cell, "registration"))
+    assert twin.ci_low
+    assert twin.ci_high
+    assert story.noise(found, "registration") == max(twin.ci_high - 1, 1 - twin.ci_low)
+    assert story.noise(found, "nothing") is None
