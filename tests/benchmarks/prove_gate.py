@@ -181,10 +181,10 @@ def row(claim: Claim, found: dict[str, Any]) -> str:
         if one["ci_low"] is not None
     ]
     rounds = " + ".join(str(one["rounds"]) for one in attempts)
+    why = f"  ({found['reason']})" if found["verdict"] in {"inconclusive", "invalid"} else ""
     holds = "" if found["verdict"] in claim.may else "  <- must not be"
-    return (
-        f"{claim.name:15} {found['verdict']:13} {rounds:8} rounds {found['seconds']:5.0f} s  {'; '.join(ratios)}{holds}"
-    )
+    took = f"{rounds:8} rounds {found['seconds']:5.0f} s"
+    return f"{claim.name:15} {found['verdict']:13} {took}  {'; '.join(ratios)}{why}{holds}"
 
 
 def main(arguments: list[str]) -> int:

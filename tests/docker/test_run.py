@@ -304,6 +304,29 @@ def test_a_report_is_found_by_each_name_of_a_run(run: Running, folder: Path, nam
     assert report.output == run.output
 
 
+def test_the_report_is_a_page_as_well(run: Running, folder: Path) -> None:
+    """Of a real run: a figure for every section that has one, and nothing to fetch."""
+    assert "report/index.html" in run.lab("report", "latest").error
+    text = (folder / "report" / "index.html").read_text()
+    figures = {path.stem for path in (folder / "report" / "figures").glob("*.svg")}
+    assert figures == {"ratios", "distributions", "rounds", "cpu-time", "cpus"}
+    assert text.count("<svg ") == len(figures)
+    assert "src=" not in text
+
+
+def test_a_run_goes_into_a_file_and_comes_back(run: Running, folder: Path, tmp_path: Path) -> None:
+    """Checked on the way; what is restored reports the same."""
+    file, elsewhere = tmp_path / "run.zip", tmp_path / "elsewhere"
+    for command in (("archive", "latest", "--output", file), ("verify", file)):
+        done = run.lab(*command)
+        assert done.process.returncode == 0, done.error
+    restore = [str(SCRIPT), "restore", str(file), "--results", str(elsewhere)]
+    assert subprocess.run(restore, capture_output=True, text=True, check=True).stdout == f"{elsewhere / folder.name}\n"
+    report = [str(SCRIPT), "report", str(elsewhere / folder.name)]
+    shown = subprocess.run(report, capture_output=True, text=True, check=False).stdout
+    assert shown.replace(str(elsewhere), str(run.lab.results)) == run.output
+
+
 def test_the_report_is_json_for_programs(run: Running, folder: Path) -> None:
     """Nothing but the summary on standard output."""
     report = run.lab("report", "latest", "--json")

@@ -31,18 +31,22 @@ SLICE, ROUND, DRIFT = 0.06, 0.01, 0.03
 Logs = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
-def legs(seed: int, rounds: int, ratio: float, runs: int, count: int) -> list[list[Logs]]:
-    """Of each leg what base, candidate and A/A cell cost, per run and round, from means of simulated messages."""
+def legs(seed: int, shape: tuple[int, int, int], ratio: float, count: int) -> list[list[Logs]]:
+    """Of each leg what base, candidate and A/A cell cost, per run and round, from means of simulated messages.
+
+    `shape` is runs, rounds, slices of a cell in a round.
+    """
     draw = np.random.default_rng(seed)
-    steps = draw.normal(0, DRIFT / np.sqrt(3 * SLICES), (runs, rounds * SLICES * 3))
-    drift = draw.permuted(np.cumsum(steps, axis=1).reshape(runs, rounds, SLICES, 3), axis=3)
+    runs, rounds, slices = shape
+    steps = draw.normal(0, DRIFT / np.sqrt(3 * slices), (runs, rounds * slices * 3))
+    drift = draw.permuted(np.cumsum(steps, axis=1).reshape(*shape, 3), axis=3)
     costs: list[list[Logs]] = [[] for _ in range(count)]
     for arm, factor in enumerate((1.0, ratio, 1.0)):
         own_round = draw.normal(0, ROUND, (runs, rounds, 1))
-        slices = np.exp(drift[..., arm] + own_round + draw.normal(0, SLICE, (runs, rounds, SLICES)))
+        machine = np.exp(drift[..., arm] + own_round + draw.normal(0, SLICE, shape))
         for leg in costs:
-            messages = draw.lognormal(0, LONG_TAIL, (runs, rounds, SLICES, MESSAGES)).mean(axis=3)
-            leg.append(factor * (slices * messages).mean(axis=2))
+            messages = draw.lognormal(0, LONG_TAIL, (*shape, MESSAGES)).mean(axis=3)
+            leg.append(factor * (machine * messages).mean(axis=2))
     return costs
 
 
@@ -54,7 +58,7 @@ def over_base(costs: list[Logs]) -> tuple[Logs, Logs]:
 
 def cells(seed: int, rounds: int, ratio: float) -> tuple[Logs, Logs]:
     """The same of one leg."""
-    (costs,) = legs(seed, rounds, ratio, RUNS, 1)
+    (costs,) = legs(seed, (RUNS, rounds, SLICES), ratio, 1)
     return over_base(costs)
 
 
@@ -180,7 +184,8 @@ class Made(Running):
 
 def runs_of(seed: int, ratio: float) -> Iterator[dict[Key, Logs]]:
     """Runs of a gate: two legs that take such shares of a whole."""
-    costs = dict(zip(SHARES, legs(seed, GATE_LOOKS[-1], ratio, GATES, len(SHARES)), strict=True))
+    shape = (GATES, GATE["rounds"], GATE["slices"])
+    costs = dict(zip(SHARES, legs(seed, shape, ratio, len(SHARES)), strict=True))
     whole = [np.sum([share * costs[leg][arm] for leg, share in SHARES.items()], axis=0) for arm in range(3)]
     logs = {leg: over_base(each) for leg, each in {**costs, "registration": whole}.items()}
     for run in range(GATES):
