@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 _THREADS = Path("/proc/self/task")
 _UNPINNED = "run the lab where sched_setaffinity is allowed and its cgroup has these CPUs: lab cpus shows what there is"
-# Process and list, line by line, of every thread of every process. The command's own are among them, which got theirs
-# as SIPp does: by an exec.
-_SCRIPT = r"sed -s -n 's/^\(Tgid\|Cpus_allowed_list\):\s*//p' /proc/[0-9]*/task/[0-9]*/status 2>/dev/null || true"
+# Process, thread and list, line by line, of every thread of every process. The command's own are among them, which got
+# theirs as SIPp does: by an exec.
+_SCRIPT = r"sed -s -n '/^\(Tgid\|Pid\|Cpus_allowed_list\):/p' /proc/[0-9]*/task/[0-9]*/status 2>/dev/null || true"
+
+Lists = dict[tuple[str, str], str]  # (process, thread) -> CPUs
 
 
 @contextmanager
@@ -60,10 +62,26 @@ def allowed(container: "Container", pids: Iterable[int] = (1,)) -> str:
 
     Nothing where one of `pids` (by the container's own numbers) was not read.
     """
-    lines = ask(container, ["sh", "-c", _SCRIPT]).text.split()
-    if not set(map(str, pids)) <= set(lines[::2]):
+    found = _lists(container)
+    if not set(map(str, pids)) <= {process for process, _ in found}:
         return ""
-    return " ".join(sorted(set(lines[1::2])))
+    if len(set(found.values())) > 1:
+        # A process that somebody's exec has just begun is in here before it has the container's CPUs: what differs has
+        # to be seen twice, of the same thread.
+        again = _lists(container)
+        found = {thread: again[thread] for thread in found if thread in again}
+    return " ".join(sorted(set(found.values())))
+
+
+def _lists(container: "Container") -> Lists:
+    found: Lists = {}
+    facts: dict[str, str] = {}
+    for line in ask(container, ["sh", "-c", _SCRIPT]).text.splitlines():
+        name, _, value = line.partition(":")
+        facts[name] = value.strip()
+        if name == "Cpus_allowed_list":
+            found[facts.get("Tgid", ""), facts.get("Pid", "")] = facts[name]
+    return found
 
 
 def _threads() -> list[int]:

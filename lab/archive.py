@@ -25,7 +25,7 @@ from lab.errors import BadInputError, SetupError
 SUFFIX = ".kemi-lab.zip"
 CHECKSUMS = "checksums.sha256"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in it: the earliest that ZIP knows
-RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # a name that is safe as a folder's, whoever chose it
+RUN = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9_.+-]+")  # as lab.store names a run, and so never `latest`
 LOG = re.compile(r"evidence/(.*/)?kamailio[^/]*\.log(\.gz)?")  # what Kamailio wrote, message by message
 EVIDENCE = "evidence/"
 MOST_SMALL = 64 << 20  # bytes that are read into memory
@@ -51,17 +51,22 @@ def pack(run: Path, file: Path, *, logs: bool) -> Contents:
     """
     sealed = _check_folder(run)
     names = [name for name in _names(run) if logs or not LOG.fullmatch(name)]
+    if odd := [name for name in names if not untrusted.fits(f"{sealed.run}/{name}")]:
+        raise BadInputError(f"{run}: an archive takes no such names: {', '.join(map(repr, odd))}")
     sums = "".join(f"{store.digest(run / name)}  {name}\n" for name in names)
     try:
         with store.atomically(file) as draft, zipfile.ZipFile(draft, "w") as archive:
             archive.writestr(_member(f"{sealed.run}/{CHECKSUMS}"), sums)
             for name in names:
                 member = _member(f"{sealed.run}/{name}")
+                member.file_size = (run / name).stat().st_size  # what is over 2 GiB has another form
                 with (run / name).open("rb") as source, archive.open(member, "w") as target:
                     shutil.copyfileobj(source, target, _PIECE)
+            archive.close()
+            draft.flush()
+            return _check_archive(Path(draft.name))  # before an older file gives way to it
     except OSError as error:
         raise SetupError(f"{file}: cannot be written: {error}", remedy="name another file: --output") from error
-    return _check_archive(file)
 
 
 def verify(path: Path) -> Contents:
@@ -82,6 +87,12 @@ def restore(file: Path, results: Path) -> Path:
         draft.chmod(0o755)
         draft.rename(target)
     return target
+
+
+def run_of(file: Path) -> str:
+    """The id of the run that an archive holds."""
+    with untrusted.opened(file) as archive:
+        return _run_of(file, archive)
 
 
 def _check_archive(file: Path) -> Contents:
@@ -179,7 +190,7 @@ def _status(where: Path, texts: Mapping[str, str]) -> dict[str, str]:
     try:
         status = json.loads(texts[store.STATUS])
         sealed, run = status["status"] == "sealed", str(status["run"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise untrusted.refused(where, f"{store.STATUS}: no status of a run") from error
     if not sealed or not RUN.fullmatch(run):
         raise BadInputError(f"{where}: is not sealed: it is running, or its driver was killed")
@@ -191,7 +202,7 @@ def _sums(where: Path, name: str, text: str) -> dict[str, str]:
     sums: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         fits = _LINE.fullmatch(line)
-        if not fits or fits[2] in sums:
+        if not fits or fits[2] in sums or not untrusted.fits(fits[2]):
             raise untrusted.refused(where, f"{name}, line {number}: no checksum, or one twice")
         sums[fits[2]] = fits[1]
     return sums
@@ -216,8 +227,11 @@ def _tell(where: Path, differences: Iterable[str]) -> None:
 
 def _names(run: Path) -> list[str]:
     """Files of a run, seen from its folder; no drafts, and not the list that is made anew."""
-    names = (path.relative_to(run) for path in run.rglob("*") if path.is_file())
-    return sorted(str(name) for name in names if not name.parts[0].startswith(".") and str(name) != CHECKSUMS)
+    paths = [path for path in run.rglob("*") if not path.relative_to(run).parts[0].startswith(".")]
+    if links := [path for path in paths if path.is_symlink()]:
+        raise BadInputError(f"{links[0]}: is a link: a run has none, and nobody knows what belongs to it")
+    names = (path.relative_to(run) for path in paths if path.is_file())
+    return sorted(str(name) for name in names if str(name) != CHECKSUMS)
 
 
 def _member(name: str) -> zipfile.ZipInfo:

@@ -130,6 +130,23 @@ def _testbed(commands: _Commands) -> None:
     _source(images)
     _as_json(images)
 
+    carried = commands.add(
+        "export-images",
+        "write built images into one file, for a machine that reaches no mirror",
+        "  lab export-images images.tar\n  lab export-images everything.tar --all",
+    )
+    carried.add_argument(
+        "file", type=Path, metavar="FILE", help="what docker save writes; one that is there is replaced"
+    )
+    carried.add_argument("--all", action="store_true", help="every release and every database")
+
+    brought = commands.add(
+        "import-images",
+        "load the images of such a file, which are then current here: nothing is built",
+        "  lab import-images images.tar && lab images --list",
+    )
+    brought.add_argument("file", type=Path, metavar="FILE", help="of lab export-images; gzipped or not")
+
     engines = commands.add(
         "engines",
         "list every engine on every Kamailio release: what is built, what can be, what cannot and why",
@@ -179,8 +196,13 @@ def _runs(commands: _Commands) -> None:
     _source(capacity)
     _as_json(capacity)
 
-    frames = commands.add("frames", "make a run's frames and summary again, from its evidence", "  lab frames latest")
+    frames = commands.add(
+        "frames",
+        "make a run's frames and summary again, from its evidence",
+        "  lab frames latest\n  lab frames latest --csv",
+    )
     frames.add_argument("run", metavar="RUN")
+    frames.add_argument("--csv", action="store_true", help="frames as CSV, too, beside the Parquet files")
     _results(frames)
     _as_json(frames)
 
@@ -195,6 +217,13 @@ def _runs(commands: _Commands) -> None:
     report.add_argument("--output", type=Path, metavar="DIR", help=text)
     _results(report)
     _as_json(report)
+
+    inside = commands.add(
+        "open", "list what is inside a run's folder, and how to read it", "  lab open latest\n  lab open latest --json"
+    )
+    inside.add_argument("run", metavar="RUN")
+    _results(inside)
+    _as_json(inside)
 
     published = commands.add(
         "published",
@@ -309,6 +338,15 @@ def _archives(commands: _Commands) -> None:
     restore.add_argument("file", type=Path, metavar="FILE")
     _results(restore)
     _as_json(restore)
+
+    reproduce = commands.add(
+        "reproduce",
+        "run an archive's experiment again here, name what differs in machine and images, and compare",
+        "  lab reproduce 20260314T150926Z-default-9e13.kemi-lab.zip\n  lab reproduce sent.zip > reproduced.md",
+    )
+    reproduce.add_argument("file", type=Path, metavar="FILE")
+    _results(reproduce)
+    _as_json(reproduce)
 
 
 def _gated(sub: argparse.ArgumentParser) -> None:

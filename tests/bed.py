@@ -61,7 +61,8 @@ class World:
     serves: dict[str, float] = field(default_factory=dict)  # cell -> the rate above which requests are sent again
     unwritten: dict[str, int] = field(default_factory=dict)  # cell -> bindings that its Kamailio does not write back
     exit_codes: dict[str, int] = field(default_factory=dict)  # cell -> how its Kamailio ends
-    sipp_on: bytes = b"1\n0\n"  # process and allowed list, of all that runs in SIPp's container
+    # Process and allowed list, of all that runs in SIPp's container; the first time it is asked, and from then on.
+    sipp_on: list[tuple[tuple[int, str], ...]] = field(default_factory=lambda: [((1, "0"),)])
 
     def __post_init__(self) -> None:
         """The volume is there before anything else."""
@@ -201,7 +202,7 @@ class Kamailio(Double):
             return 0, (b"", b"")
         assert command[:2] == ["sh", "-c"]
         if "Cpus_allowed_list" in command[2]:
-            return 0, ("".join(f"{pid}\n1\n" for pid in range(1, 100)).encode(), b"")
+            return 0, (threads(*((pid, "1") for pid in range(1, 100))), b"")
         if not self.answers:
             return 1, (b"", b"kamcmd: cannot connect")
         if command[3:4] == ["latency"]:
@@ -288,13 +289,18 @@ class Idle(Double):
         """Nothing has changed."""
 
 
+def threads(*lists: tuple[int, str]) -> bytes:
+    """What the kernel says of a container's processes, each of one thread: their CPUs."""
+    return "".join(f"Tgid:\t{pid}\nPid:\t{pid}\nCpus_allowed_list:\t{cpus}\n" for pid, cpus in lists).encode()
+
+
 class Server(Idle):
     """The container of a database server."""
 
     def answer(self, command: list[str]) -> Output:
         """Nobody asks it for more than where it may run."""
         assert "Cpus_allowed_list" in command[-1]
-        return 0, (b"1\n0\n", b"")
+        return 0, (threads((1, "0")), b"")
 
 
 class Sipp(Idle):
@@ -309,7 +315,8 @@ class Sipp(Idle):
     def answer(self, command: list[str]) -> Output:
         """Send what the command line says."""
         if command[0] == "sh" and "Cpus_allowed_list" in command[-1]:
-            return 0, (self.world.sipp_on, b"")
+            on = self.world.sipp_on
+            return 0, (threads(*(on.pop(0) if len(on) > 1 else on[0])), b"")
         begin = command.index("sipp")
         told = dict(pairwise(command[begin:]))
         users = range(self.kamailio.cell.subscribers)

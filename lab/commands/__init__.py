@@ -10,6 +10,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tune": machine.tune,
     "cpus": machine.cpus,
     "images": testbed.images,
+    "export-images": testbed.export_images,
+    "import-images": testbed.import_images,
     "engines": testbed.engines,
     "up": testbed.up,
     "down": testbed.down,
@@ -17,6 +19,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "capacity": capacity.capacity,
     "frames": runs.frames,
     "report": runs.report,
+    "open": runs.open_,
     "published": runs.published,
     "resolution": runs.resolution,
     "observer": runs.observer,
@@ -27,4 +30,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "archive": archives.archive,
     "verify": archives.verify,
     "restore": archives.restore,
+    "reproduce": archives.reproduce,
 }

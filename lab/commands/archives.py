@@ -1,16 +1,20 @@
-"""Commands about archives: archive, verify, restore."""
+"""Commands about archives: archive, verify, restore, reproduce."""
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import Exit
+from rich.console import Console
+
+from lab.errors import BadInputError, Exit
+from lab.model import CARRIED_OUT, Plan
 from lab.output import say
 
 if TYPE_CHECKING:
     from lab.archive import Contents
+    from lab.experiment import Experiment
 
 
 def archive(options: argparse.Namespace) -> int:
@@ -40,6 +44,61 @@ def restore(options: argparse.Namespace) -> int:
 
     folder = archive.restore(options.file, options.results)
     return _say(archive.verify(folder), folder, as_json=options.json, text=str(folder))
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """The same experiment again, here; what differs, and both beside each other."""
+    from lab import archive, assembly, compare, dataset, host, store
+    from lab.commands.runs import carry_out
+    from lab.report import compare as page
+
+    earlier = options.results / archive.run_of(options.file)
+    if earlier.exists():
+        archive.verify(options.file)
+        archive.verify(earlier)
+    else:
+        archive.restore(options.file, options.results)
+    asked = _asked(earlier)
+    compare.read(options.results, earlier.name, earlier.name)  # what cannot be compared is told before it is run
+    client = host.engine()
+    specification = assembly.specify(asked, client)
+    then = store.load(Plan, earlier / "evidence" / "plan.json")
+    same = "the same plan" if then.hash == specification.plan.hash else "another plan: what it is made of has changed"
+    if then.rate_share:
+        same = "a plan whose rate is searched here"
+    Console(stderr=True, highlight=False).print(f"{earlier.name} again, by {same}", markup=False, soft_wrap=True)
+    folder = carry_out(specification, client, options.results)
+    dataset.derive(folder)
+    found = compare.read(options.results, earlier.name, folder.name)
+    whole = {**asdict(found), "comparable": found.comparable}
+    say(json.dumps(whole, indent=1) if options.json else page.markdown(found), end="\n" * options.json)
+    return Exit.OK if found.valid else Exit.INVALID
+
+
+def _asked(run: Path) -> "Experiment":
+    """What a run has kept of its experiment; files of a user's own are those that it had mounted."""
+    from lab import capacity, experiment, override, planted, store
+
+    kept = experiment.read(run / "evidence" / "experiment.toml")
+    if kept.text.startswith(CARRIED_OUT):
+        command = kept.text.partition("\n")[0].removeprefix(CARRIED_OUT)
+        raise BadInputError(f"{run.name}: is of a gate, whose candidates are not in it", remedy=f"again: {command}")
+    if capacity.is_one(run):
+        raise BadInputError(f"{run.name}: is a search of capacity", remedy=f"again: lab capacity {kept.path}")
+    if given := [
+        name for name in store.load(Plan, run / "evidence" / "plan.json").inputs if name.startswith("kamailio ")
+    ]:
+        remedy = f"again: lab run {kept.path} --kamailio-source PATH"
+        raise BadInputError(f"{run.name}: is of {given[0]}, a source that is not in it", remedy=remedy)
+    etc = run / "evidence" / "testbed" / "etc"
+    # A wait that is planted into a routing of one's own is in the copy already.
+    own = {
+        name: etc / override.routing_folder(name)
+        for name in kept.factor("routing")
+        if "/" in name and not planted.split(name)[1]
+    }
+    own |= {name: etc / Path(name).name for name in kept.factor("configuration") if "/" in name}
+    return replace(kept, places=own)
 
 
 def _say(contents: "Contents", path: Path, *, as_json: bool, text: str) -> int:

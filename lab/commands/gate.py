@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lab.commands.runs import carry_out
 from lab.errors import BadInputError, Exit, SetupError, TestbedError
-from lab.model import Plan
+from lab.model import CARRIED_OUT, Plan
 from lab.output import say
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _specify(options: argparse.Namespace, client: "DockerClient", pair: "Pair", 
     specification = assembly.specify(asked, client, given=pair.given)
     words = [options.base, options.candidate] if options.command == "gate" else ["--routing", options.routing]
     said = shlex.join(["lab", options.command, *words, "--engine", options.engine])
-    text = f"# as carried out by: {said}, with seed {seed}\n{specification.experiment}"
+    text = f"{CARRIED_OUT}{said}, with seed {seed}\n{specification.experiment}"
     return replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
 
 
@@ -229,11 +229,10 @@ def _measure(
     options: argparse.Namespace, client: "DockerClient", specification: "Specification", enough: "Enough"
 ) -> "tuple[Path, Plan, Summary]":
     """One run, its figures, and its part in the history of this machine's noise."""
-    from lab import frames, noise, store, summary
+    from lab import dataset, noise, store
 
     folder = carry_out(specification, client, options.results, enough=enough)
-    frames.write(folder)
-    found = summary.write(folder)
+    found = dataset.derive(folder)
     plan = store.load(Plan, folder / "evidence" / "plan.json")
     noise.keep(options.results, noise.entry(folder, plan, found))
     return folder, plan, found

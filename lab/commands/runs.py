@@ -56,10 +56,34 @@ def carry_out(specification: "Specification", client: "DockerClient", results: P
 
 
 def frames(options: argparse.Namespace) -> int:
-    """Figures again, from the evidence."""
-    from lab import store
+    """Figures again, from the evidence; frames as CSV, too, where that is asked for."""
+    from lab import capacity, dataset, store
 
-    return _analyse(store.find(options.results, options.run), as_json=options.json)
+    folder = store.find(options.results, options.run)
+    code = _analyse(folder, as_json=options.json)
+    if options.csv and not capacity.is_one(folder):
+        dataset.write_csv(folder)
+    return code
+
+
+def open_(options: argparse.Namespace) -> int:
+    """What is inside a run's folder."""
+    from lab import dataset, store
+    from lab.report.markdown import table
+
+    folder = store.find(options.results, options.run)
+    parts = list(dataset.parts(folder))
+    if options.json:
+        say(json.dumps({"path": str(folder), "parts": [asdict(part) for part in parts]}, indent=1))
+        return Exit.OK
+    rows = [
+        (part.path, f"{part.size / 1000:.0f}", "" if part.rows is None else f"{part.rows} x {part.columns}", part.what)
+        for part in parts
+    ]
+    say(f"{folder}\n")
+    say("\n".join(table(("what", "kB", "rows x columns", "is"), rows)))
+    say(f'\nimport pandas as pd; pd.read_parquet("{folder}/frames/messages.parquet")    more: docs/dataset.md')
+    return Exit.OK
 
 
 def report(options: argparse.Namespace) -> int:
@@ -106,14 +130,13 @@ def resolution(options: argparse.Namespace) -> int:
 
 def observer(options: argparse.Namespace) -> int:
     """What measuring costs: of an experiment that is run for it, or of an earlier run."""
-    from lab import frames, observer, store, summary
+    from lab import dataset, observer, store
     from lab.report import observer as page
 
     if options.what.endswith(".toml"):
         options.file = Path(options.what)
         folder = _measure(options)
-        frames.write(folder)
-        summary.write(folder)
+        dataset.derive(folder)
     else:
         folder = store.find(options.results, options.what)
     found = observer.read(folder)
@@ -123,12 +146,11 @@ def observer(options: argparse.Namespace) -> int:
 
 def _analyse(folder: Path, *, as_json: bool) -> int:
     """Right of the wall: evidence -> frames -> summary -> table."""
-    from lab import capacity, frames, summary
+    from lab import capacity, dataset
 
     if capacity.is_one(folder):
         return show_capacity(folder, as_json=as_json)
-    frames.write(folder)
-    return _show(folder, summary.write(folder), as_json=as_json)
+    return _show(folder, dataset.derive(folder), as_json=as_json)
 
 
 def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:

@@ -42,6 +42,27 @@ def images(options: argparse.Namespace) -> int:
     return Exit.OK
 
 
+def export_images(options: argparse.Namespace) -> int:
+    """Built images -> a file."""
+    from lab import host, image_files, images
+
+    options.kamailio_source = None
+    workshop = images.Workshop(host.engine(), listener())
+    for tag in image_files.export(workshop, _recipes(options), options.file):
+        say(tag)
+    return Exit.OK
+
+
+def import_images(options: argparse.Namespace) -> int:
+    """A file -> images on this engine."""
+    from lab import host, image_files
+
+    host.engine()
+    for tag in image_files.load(options.file):
+        say(tag)
+    return Exit.OK
+
+
 def engines(options: argparse.Namespace) -> int:
     """The matrix of engines and releases."""
     from lab import host, images, matrix

@@ -1,15 +1,16 @@
 """Figures of a report, drawn by matplotlib from plain values: as SVG for the page, and as PNG. Knows nothing of runs.
 
-A figure is as wide as a phone, so that its letters can be read there. Colours are Okabe's and Ito's, which stay apart
-for colour-blind eyes; lines differ in their dashes as well. On the page each colour is a variable of the style sheet,
-so that dark is dark.
+A figure is as wide as a phone, so that its letters can be read there. Colours are Okabe's and Ito's, with three more,
+which stay apart for colour-blind eyes, and lines differ in their dashes as well. On the page each colour is a variable
+of the style sheet, so that dark is dark.
 """
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -42,6 +43,7 @@ _RULES: dict[RcKeyType, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "text.color": INK,
+    "text.parse_math": False,  # names are the user's, and a dollar is a dollar
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "figure.constrained_layout.use": True,
@@ -70,14 +72,24 @@ class Box:
 
 def look(number: int) -> tuple[str, str | tuple[int, tuple[int, ...]]]:
     """Colour and dashes of a thing, by its number."""
-    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+    return COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+
+
+def _numbers(order: Sequence[str], panels: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Each name's number: by the order of the whole report, so that it looks the same in every figure."""
+    return {name: number for number, name in enumerate(dict.fromkeys([*order, *chain(*panels.values())]))}
 
 
 def dots(
-    panels: Mapping[str, Sequence[Dot]], unit: str, *, bands: Mapping[str, tuple[float, float]] | None = None
+    panels: Mapping[str, Sequence[Dot]],
+    unit: str,
+    *,
+    order: Sequence[str] = (),
+    bands: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """A panel a leg, a line a cell; a panel may have a shaded band (of ratios: the baseline against itself)."""
     rows = [len(panel) for panel in panels.values()]
+    numbers = _numbers(order, {leg: [dot.label for dot in panel] for leg, panel in panels.items()})
     with _figure(0.5 + 0.34 * sum(rows) + 0.45 * len(rows)) as figure:
         axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=[each + 0.4 for each in rows])
         for (leg, panel), (one,) in zip(panels.items(), axes, strict=True):
@@ -87,7 +99,7 @@ def dots(
                 if leg in bands:
                     one.axvspan(*bands[leg], color=BAND, linewidth=0)
             for place, row in enumerate(panel):
-                colour, _ = look(place)
+                colour, _ = look(numbers[row.label])
                 if row.detectable is not None:
                     for end in (1 - row.detectable, 1 + row.detectable):
                         one.plot([end, end], [place - 0.3, place + 0.3], color=INK, linewidth=0.8, dashes=(2, 1))
@@ -102,14 +114,17 @@ def dots(
     return figure
 
 
-def distributions(legs: Mapping[str, Mapping[str, Sequence[float]]], shares: Sequence[float]) -> Figure:
+def distributions(
+    legs: Mapping[str, Mapping[str, Sequence[float]]], shares: Sequence[float], order: Sequence[str] = ()
+) -> Figure:
     """A panel a leg: what share of requests took at most so long, on a logarithmic axis; a line a cell."""
+    numbers = _numbers(order, legs)
     with _figure(0.6 + 2.1 * len(legs) + 0.4) as figure:
         axes = figure.subplots(len(legs), 1, squeeze=False)
         for (leg, cells), (one,) in zip(legs.items(), axes, strict=True):
             one.set_title(leg)
-            for number, (cell, usec) in enumerate(cells.items()):
-                colour, dashes = look(number)
+            for cell, usec in cells.items():
+                colour, dashes = look(numbers[cell])
                 one.plot(usec, shares, color=colour, linestyle=dashes, linewidth=1.6, label=cell)
             one.set_xscale("log")
             one.xaxis.set_major_formatter(FuncFormatter(lambda usec, _: f"{usec:g}"))
@@ -118,18 +133,19 @@ def distributions(legs: Mapping[str, Mapping[str, Sequence[float]]], shares: Seq
             one.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
             _grid(one, "both")
         axes[-1][0].set_xlabel("usec in request_route")
-        _legend(figure, axes[0][0])
+        _legend(figure, *axes[:, 0])
     return figure
 
 
-def rounds(legs: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str) -> Figure:
+def rounds(legs: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str, order: Sequence[str] = ()) -> Figure:
     """A panel a leg: a figure by round, a line a cell."""
+    numbers = _numbers(order, legs)
     with _figure(0.6 + 1.6 * len(legs) + 0.4) as figure:
         axes = figure.subplots(len(legs), 1, sharex=True, squeeze=False)
         for (leg, cells), (one,) in zip(legs.items(), axes, strict=True):
             one.set_title(leg)
-            for number, (cell, values) in enumerate(cells.items()):
-                colour, dashes = look(number)
+            for cell, values in cells.items():
+                colour, dashes = look(numbers[cell])
                 one.plot(
                     list(values),
                     list(values.values()),
@@ -144,7 +160,7 @@ def rounds(legs: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str) -> 
             _grid(one, "y")
         axes[-1][0].set_xlabel("round")
         axes[-1][0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(figure, axes[0][0])
+        _legend(figure, *axes[:, 0])
     return figure
 
 
@@ -269,8 +285,18 @@ def _grid(axes: Axes, which: Literal["both", "x", "y"]) -> None:
     axes.tick_params(length=0)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Below everything, two in a line."""
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(figure: Figure, *panels: Axes) -> None:
+    """Below everything; a name once, whichever panels have it."""
+    found = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    labels = list(found)
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False, fontsize=8)
+        figure.legend(
+            list(found.values()),
+            labels,
+            loc="outside lower center",
+            ncols=min(3, len(labels)),
+            frameon=False,
+            fontsize=8,
+        )

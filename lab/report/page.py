@@ -81,12 +81,12 @@ def _markdown(report: Report) -> Iterator[str]:
     yield _plain(report.design)
     for section in report.sections:
         yield ""
-        yield f"## {section.title}"
+        yield f"## {_plain(section.title)}"
         yield ""
         yield _plain(section.caption)
         if section.draw:
             yield ""
-            yield f"![{section.title}]({FIGURES}/{section.name}.svg)"
+            yield f"![{_plain(section.title)}]({FIGURES}/{section.name}.svg)"
         if section.rows:
             yield ""
             yield from table(section.head, [[_plain(cell) for cell in row] for row in section.rows])

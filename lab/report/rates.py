@@ -12,7 +12,7 @@ from lab.report.charts import Dot
 from lab.report.page import Report
 from lab.report.sections import Section
 from lab.report.story import ENGINES
-from lab.search import Search
+from lab.search import RFC7502, Search
 
 
 def build(folder: Path, plan: Plan, found: Capacity) -> Report:
@@ -32,7 +32,10 @@ def build(folder: Path, plan: Plan, found: Capacity) -> Report:
             *_notes(found),
             *sections.environment_of(folder, plan),
         ),
-        again=("./justw", "lab", "capacity", f"experiments/{found.experiment}.toml"),
+        again=(
+            *("./justw", "lab", "capacity", f"results/{folder.name}/evidence/experiment.toml"),
+            *(("--rfc7502",) if found.parameters == RFC7502 else ()),
+        ),
     )
 
 

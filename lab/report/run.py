@@ -4,13 +4,11 @@ import shlex
 from pathlib import Path
 
 from lab import figures, frames, store, summary, versions
-from lab.model import Plan
+from lab.model import CARRIED_OUT, Plan
 from lab.report import sections, story, view
 from lab.report.page import Report
 from lab.report.sections import Told
 from lab.summary import Summary
-
-_CARRIED_OUT = "# as carried out by: "  # what lab.commands.gate writes above an experiment
 
 
 def build(folder: Path, plan: Plan, found: Summary) -> Report:
@@ -18,7 +16,7 @@ def build(folder: Path, plan: Plan, found: Summary) -> Report:
     loaded = frames.load(folder, summary.MESSAGE_COLUMNS)
     timed = summary.timed_slices(plan, loaded, complete=store.status(folder).complete)
     counted = loaded.messages[loaded.messages["slice"].isin(timed["slice"])]
-    told = Told(folder, plan, found, timed, figures.first_transmissions(counted))
+    told = Told(folder, plan, found, loaded.slices, timed, figures.first_transmissions(counted))
     shown = view.build(found, plan, folder)
     return Report(
         run=folder.name,
@@ -34,8 +32,12 @@ def build(folder: Path, plan: Plan, found: Summary) -> Report:
 def _again(folder: Path, plan: Plan) -> tuple[str, ...]:
     """The command that did it; of an experiment of ours by its name, of any other by what the run has kept of it."""
     kept = folder / "evidence" / "experiment.toml"
-    first = kept.read_text(encoding="utf-8").partition("\n")[0] if kept.is_file() else ""
-    if first.startswith(_CARRIED_OUT):
-        return ("./justw", *shlex.split(first.removeprefix(_CARRIED_OUT).partition(", with seed")[0]))
+    text = kept.read_text(encoding="utf-8") if kept.is_file() else ""
+    if text.startswith(CARRIED_OUT):
+        command = text.partition("\n")[0].removeprefix(CARRIED_OUT).partition(", with seed")[0]
+        return ("./justw", *shlex.split(command))
     ours = Path("experiments") / f"{plan.experiment}.toml"
-    return ("./justw", "lab", "run", str(ours if (versions.ROOT / ours).is_file() else kept))
+    place = versions.ROOT / ours
+    same = place.is_file() and place.read_text(encoding="utf-8") == text
+    given = ("--kamailio-source", "SOURCE") if any(name.startswith("kamailio ") for name in plan.inputs) else ()
+    return ("./justw", "lab", "run", str(ours if same else f"results/{folder.name}/evidence/experiment.toml"), *given)

@@ -13,7 +13,7 @@ from lab import figures, published, store
 from lab.cores import Layout
 from lab.model import NATIVE, Plan, Role
 from lab.observation import WAYS
-from lab.report import charts, story, words
+from lab.report import charts, story, view, words
 from lab.report.charts import Box, Dot
 from lab.summary import Summary
 
@@ -45,7 +45,8 @@ class Told:
     folder: Path
     plan: Plan
     summary: Summary
-    timed: pd.DataFrame  # slices that figures are made of
+    slices: pd.DataFrame  # all that ran
+    timed: pd.DataFrame  # those that figures are made of
     first: pd.DataFrame  # their messages: first transmissions
 
     @property
@@ -56,6 +57,17 @@ class Told:
     def name(self, cell: str) -> str:
         """As a reader calls it."""
         return story.name(cell, self.summary)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all cells, in the order that gives each its colour."""
+        return [self.name(cell) for cell in self.summary.cells]
+
+    @property
+    def whole(self) -> str:
+        """What all legs of a call together are called, if that is one thing."""
+        found = {self.summary.cells[cell].whole for cell in self.cells}
+        return found.pop() if len(found) == 1 else "call"
 
 
 def all_of(told: Told) -> Iterator[Section]:
@@ -78,7 +90,12 @@ def _ratios(told: Told) -> Iterator[Section]:
         panels.setdefault(row.leg, []).append(
             Dot(told.name(row.cell), row.ratio or 1.0, row.ci_low, row.ci_high, row.mde)
         )
-    bands = {leg: (row.ci_low, row.ci_high) for leg, row in twin.items() if row.ci_low and row.ci_high}
+    # One baseline has a twin; where cells of a panel have others it says nothing of them.
+    bands = {
+        leg: (row.ci_low, row.ci_high)
+        for leg, row in twin.items()
+        if row.ci_low and row.ci_high and {one.baseline for one in rows if one.leg == leg} == {row.baseline}
+    }
     yield Section(
         "ratios",
         "What it costs, as a multiple of the baseline",
@@ -98,7 +115,7 @@ def _ratios(told: Told) -> Iterator[Section]:
             )
             for row in (*rows, *twin.values())
         ),
-        lambda: charts.dots(panels, "times the baseline", bands=bands),
+        lambda: charts.dots(panels, "times the baseline", order=told.names, bands=bands),
     )
 
 
@@ -118,10 +135,11 @@ def _distributions(told: Told) -> Iterator[Section]:
             "distributions",
             "How long requests take",
             "What share of requests took at most so long: a line further to the right is slower, a long flat top is a "
-            "long tail. Legs are never mixed, as they differ several times over.",
+            "long tail. The last thousandth is in the table alone. Legs are never mixed, as they differ several times "
+            "over.",
             ("leg", "cell", "requests", "p10", "median", "mean", "p95", "p99", "max"),
             tuple(rows),
-            lambda: charts.distributions(legs, SHARES),
+            lambda: charts.distributions(legs, SHARES, told.names),
         )
 
 
@@ -157,7 +175,7 @@ def _rounds(told: Told) -> Iterator[Section]:
                 ),
             ),
         ),
-        lambda: charts.rounds(legs, "usec"),
+        lambda: charts.rounds(legs, "usec", told.names),
     )
 
 
@@ -177,63 +195,91 @@ def _replies(told: Told) -> Iterator[Section]:
             "Replies and retransmissions",
             "Replies that Kamailio sent for each call, by its own count. All cells should send the same; "
             "retransmissions and failed calls should be none, since a request that comes twice is answered twice.",
-            ("cell", "calls", "1xx", "401", "200", "404", "retransmissions", "failed calls"),
+            ("cell", "calls", "1xx", "401", "200", "404", "retransmissions (all slices)", "failed calls (all slices)"),
             tuple(rows),
         )
 
 
 def _cpu_time(told: Told) -> Iterator[Section]:
-    slices = told.timed
-    parts: dict[str, tuple[float, float]] = {}
-    rows = []
+    kamailio: dict[str, float] = {}
     for cell in told.cells:
-        own = slices[(slices["cell"] == cell) & slices["cpu_usec"].notna() & slices["mysql_cpu_usec"].notna()]
-        calls = int(own["sipp_successful"].sum())
-        if not calls:
-            continue
-        # In turns the database's time is that of all cells of a block.
-        database = float(own["mysql_cpu_usec"].sum()) / calls / told.plan.at_once
-        kamailio = float(own["cpu_usec"].sum()) / calls
-        parts[told.name(cell)] = (kamailio, database)
-        share = database / (kamailio + database) if kamailio + database else 0.0
-        rows.append((told.name(cell), f"{kamailio:.0f}", f"{database:.0f}", words.percent(share)))
-    if not parts:
+        used = figures.cpu_usec_per_call(told.timed[told.timed["cell"] == cell])
+        if used is not None:
+            kamailio[cell] = used
+    if not kamailio:
         return
-    whole = told.summary.cells[told.cells[0]].whole
-    turns = " Cells took turns, so the database's part is the mean of all of them." if told.plan.turn_msec else ""
+    if told.plan.turn_msec:
+        # Who used the one server cannot be told there: the mean of all cells.
+        mean = database_usec(told.slices, told.timed)
+        database = dict.fromkeys(kamailio, mean)
+        how = " Cells took turns, so the database's part is the mean of all of them."
+    else:
+        database = {cell: database_usec(told.timed, told.timed[told.timed["cell"] == cell]) for cell in kamailio}
+        how = ""
+    parts = {told.name(cell): (used, database[cell] or 0.0) for cell, used in kamailio.items()}
     yield Section(
         "cpu-time",
-        f"CPU time of a {whole}",
-        f"What Kamailio's processes and the database server burn for a {whole}; the rest of the time in request_route "
-        f"is waiting.{turns}",
+        f"CPU time of a {told.whole}",
+        f"What Kamailio's processes and the database server burn for a {told.whole}, inside of request_route and "
+        f"outside of it.{how}",
         ("cell", "Kamailio, usec", "database, usec", "database's share"),
-        tuple(rows),
-        lambda: charts.bars(parts, ("Kamailio", "database"), f"usec of CPU time a {whole}"),
+        tuple(
+            (told.name(cell), _usec(used), _usec(database[cell]), words.percent(_part(database[cell], used)))
+            for cell, used in kamailio.items()
+        ),
+        lambda: charts.bars(parts, ("Kamailio", "database"), f"usec of CPU time a {told.whole}"),
     )
+
+
+def database_usec(slices: pd.DataFrame, timed: pd.DataFrame) -> float | None:
+    """CPU time of the database a call, over the blocks that timed slices lie in; None where nobody has measured it.
+
+    Slices of a block are under load in the same seconds, and each has what the server used in all of them.
+    """
+    ran = slices.sort_values(["round", "begun_usec"])
+    ends = (ran["begun_usec"] + ran["duration_usec"] / 2).groupby(ran["round"]).shift()
+    block = (ends.isna() | (ran["begun_usec"] > ends)).cumsum()
+    blocks = ran.assign(block=block, counts=ran["slice"].isin(timed["slice"])).groupby("block")
+    whole = blocks.agg(used=("mysql_cpu_usec", "mean"), calls=("sipp_successful", "sum"), counts=("counts", "any"))
+    whole = whole[whole["counts"] & whole["used"].notna() & (whole["calls"] > 0)]
+    return float(whole["used"].sum() / whole["calls"].sum()) if len(whole) else None
+
+
+def _part(one: float | None, other: float) -> float | None:
+    return None if one is None or not one + other else one / (one + other)
 
 
 def _releases(told: Told) -> Iterator[Section]:
     """Where several were measured: each engine over the baseline of its own release."""
-    if len(told.plan.releases) < 2:  # noqa: PLR2004
+    releases = sorted(told.plan.releases, key=_version)
+    found = [
+        (row, told.summary.cells[row.cell])
+        for row in told.summary.comparisons
+        if row.cell in told.cells
+        and row.ratio is not None
+        and row.leg == told.summary.cells[row.cell].whole
+        and told.summary.cells[row.cell].kamailio == told.summary.cells[row.baseline].kamailio
+    ]
+    if len(releases) < 2 or not found:  # noqa: PLR2004
         return
+    found.sort(key=lambda each: (each[1].engine, releases.index(each[1].kamailio)))
     lines: dict[str, dict[str, float]] = {}
-    rows = []
-    for row in told.summary.comparisons:
-        cell = told.summary.cells[row.cell]
-        alike = cell.kamailio == told.summary.cells[row.baseline].kamailio
-        if row.cell in told.cells and row.leg == cell.whole and alike and row.ratio is not None:
-            lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = row.ratio
-            rows.append((cell.engine, cell.kamailio, words.ratio(row.ratio), words.interval(row)))
-    if not lines:
-        return
+    for row, cell in found:
+        lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = row.ratio or 1.0
+    single = sum(map(len, lines.values())) == len(found)  # where another factor has several, no line is one engine's
     yield Section(
         "releases",
         "From release to release",
-        "Each engine against the native routing of the same release.",
-        ("engine", "release", "ratio", "interval"),
-        tuple(rows),
-        lambda: charts.trend(lines, list(told.plan.releases), "times native"),
+        "Each engine against the baseline of the same release, the oldest release first.",
+        ("cell", "release", "ratio", "interval"),
+        tuple((told.name(row.cell), cell.kamailio, words.ratio(row.ratio), words.interval(row)) for row, cell in found),
+        (lambda: charts.trend(lines, releases, "times the baseline")) if single else None,
     )
+
+
+def _version(release: str) -> list[tuple[int, str]]:
+    """So that 5.10 comes after 5.9, and a given source somewhere."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in release.split(".")]
 
 
 def cpus_of(folder: Path) -> Iterator[Section]:
@@ -265,8 +311,7 @@ def _validity(told: Told) -> Iterator[Section]:
     yield Section(
         "validity",
         "What counts, and what was left out",
-        "A slice that fails a check is run again; only if that fails as well does the run lose its validity. "
-        + ("Every planned slice is valid." if found.valid else "This run is NOT valid."),
+        f"A slice that fails a check is run again, {told.plan.repeats} times at most. This run: {view.verdict(found)}.",
         ("cell", "valid", "invalid", "not run", "repeats"),
         tuple(
             (
@@ -279,7 +324,7 @@ def _validity(told: Told) -> Iterator[Section]:
             for name, cell in found.cells.items()
         ),
         lines=(
-            *found.notes,
+            *view.remarks(found),
             *(f"{name} is broken: {why}" for name, why in found.broken.items()),
             *reasons[:MOST_LISTED],
             *([f"and {len(reasons) - MOST_LISTED} more, in summary.json"] if len(reasons) > MOST_LISTED else []),
@@ -297,7 +342,10 @@ def _observer(told: Told) -> Iterator[Section]:
         ),
         (_share(slices, "driver_cpu_share"), "of a CPU that the driver had while load was on, on average"),
         (_share(slices, "foreign_cpu_share"), "of Kamailio's CPUs that went to anybody else, on average"),
-        (_share(slices, "sipp_cpu_share"), "of a CPU that SIPp had, on average: near 100 % it would be the limit"),
+        (
+            _share(slices, "sipp_cpu_share", told.plan.at_once),
+            "of a CPU that the SIPps of all cells under load at a time had, on average: from 80 % on a limit",
+        ),
     ]
     ways = sorted({cell.observe for cell in told.plan.cells})
     yield Section(
@@ -311,27 +359,24 @@ def _observer(told: Told) -> Iterator[Section]:
 
 
 def _page_of_2018(told: Told) -> Iterator[Section]:
-    """Where both have an engine."""
-    ours = {
-        (told.summary.cells[row.cell].engine.removesuffix("3"), row.leg): row
-        for row in told.summary.comparisons
-        if row.cell in told.cells and row.leg == told.summary.cells[row.cell].whole
-    }
+    """Where both have an engine; the page's Python is Python 2."""
+    there = {one.engine: one.found for one in published.of_the_page()}
     rows = []
-    for one in published.of_the_page():
-        for (engine, leg), row in ours.items():
-            if engine == one.engine and told.summary.cells[row.baseline].engine == NATIVE:
-                here = f"{words.ratio(row.ratio)} ({words.interval(row)})"
-                rows.append(
-                    (told.name(row.cell), f"{words.ratio(one.found.ratio)} ({words.interval(one.found)})", here, leg)
-                )
+    for row in told.summary.comparisons:
+        cell = told.summary.cells[row.cell]
+        engine = cell.engine.removesuffix("3")
+        over_native = told.summary.cells[row.baseline].engine == NATIVE and row.cell != told.summary.aa_cell
+        if over_native and row.cell in told.cells and row.leg == cell.whole and engine in there:
+            theirs = f"{words.ratio(there[engine].ratio)} ({words.interval(there[engine])})"
+            ours = f"{words.ratio(row.ratio)} ({words.interval(row)})"
+            rows.append((told.name(row.cell), ours, row.leg, story.ENGINES[engine], theirs))
     if rows:
         yield Section(
             "published",
             "What the page of 2018 says",
-            "Another machine, another release, all requests in one heap, and very probably without authentication: it "
+            "Another machine, Kamailio 5.2.0, all requests in one heap, and very probably without authentication: it "
             "stands here to be looked at, not to be compared with (docs/2018.md).",
-            ("engine over native", "2018, all requests", "here", "of what"),
+            ("cell", "here, over native", "of what", "there", "there, over native, all requests"),
             tuple(rows),
         )
 
@@ -365,9 +410,9 @@ def _json(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _share(slices: pd.DataFrame, column: str) -> str:
+def _share(slices: pd.DataFrame, column: str, times: int = 1) -> str:
     values = slices[column].dropna()
-    return words.percent(float(values.mean())) if len(values) else words.ABSENT
+    return words.percent(float(values.mean()) * times) if len(values) else words.ABSENT
 
 
 def _usec(value: float | None, digits: int = 0) -> str:

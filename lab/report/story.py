@@ -30,8 +30,10 @@ def answers(summary: Summary, plan: Plan) -> tuple[str, ...]:
     return found or tuple(_alone(summary))
 
 
-def noise(summary: Summary, leg: str) -> float | None:
-    """How far the baseline against itself may be from 1, by its interval, as a share."""
+def noise(summary: Summary, leg: str, baseline: str) -> float | None:
+    """How far a baseline against itself may be from 1, by its interval, as a share; only one of them has a twin."""
+    if baseline != summary.cells[summary.aa_cell].baseline:
+        return None
     for row in summary.comparisons:
         if (row.cell, row.leg) == (summary.aa_cell, leg) and row.ci_low is not None and row.ci_high is not None:
             return max(abs(row.ci_high - 1), abs(1 - row.ci_low))
@@ -59,7 +61,7 @@ def _of_cell(row: LegComparison, summary: Summary, plan: Plan) -> str:
     said = f"{name(row.cell, summary)} costs {row.ratio:.2f} times {name(row.baseline, summary)} on {what}"
     if row.ci_low is None or row.ci_high is None:
         return f"{said}; one round has no interval, so nobody knows how sure that is."
-    apart = noise(summary, row.leg)
+    apart = noise(summary, row.leg, row.baseline)
     parts = [
         f"{1 - plan.alpha:.0%} interval {row.ci_low:.2f} to {row.ci_high:.2f}".replace("%", " %"),
         f"{row.n_rounds} rounds",

@@ -81,11 +81,11 @@ def build(summary: Summary, plan: Plan, folder: Path) -> View:
         design=_design(plan),
         cpus=cpus.line(layout) if layout else "",
         valid=summary.valid,
-        verdict=_verdict(summary),
+        verdict=verdict(summary),
         cells=tuple(_cell(name, summary) for name in summary.cells if name != summary.aa_cell),
         aa_title=f"A/A: {summary.aa_cell} / {twin.baseline}, the same engine twice" if twin else "",
         aa=_ratios(summary, summary.aa_cell),
-        remarks=(*_remarks(summary), *(f"CPUs: {note}" for note in (layout.notes if layout else ()))),
+        remarks=(*remarks(summary), *(f"CPUs: {note}" for note in (layout.notes if layout else ()))),
         failed=tuple(_failed(summary)),
         where=(f"{folder}/", *(f"{name}: {what}" for name, what in _PLACES.items())),
     )
@@ -115,7 +115,8 @@ def _or(numbers: Iterable[int]) -> str:
     return " or ".join(map(str, sorted(set(numbers))))
 
 
-def _verdict(summary: Summary) -> str:
+def verdict(summary: Summary) -> str:
+    """Whether a run is valid, and what is missing."""
     if summary.specimen:
         shown = "a specimen: shown as found, with the checks that failed"
         return shown if summary.valid else "INVALID: it broke off, or a start is not proven"
@@ -210,7 +211,8 @@ def _ratio(row: LegComparison) -> RatioLine:
     )
 
 
-def _remarks(summary: Summary) -> Iterator[str]:
+def remarks(summary: Summary) -> Iterator[str]:
+    """What else is to be known of a run, in sentences."""
     yield from summary.notes
     if summary.start_seconds is not None and summary.driver_share is not None:
         yield (

@@ -314,8 +314,8 @@ def test_the_report_is_a_page_as_well(run: Running, folder: Path) -> None:
     assert "src=" not in text
 
 
-def test_a_run_goes_into_a_file_and_comes_back(run: Running, folder: Path, tmp_path: Path) -> None:
-    """Checked on the way; what is restored reports the same."""
+def test_a_run_goes_into_a_file_and_comes_back_and_is_run_again(run: Running, folder: Path, tmp_path: Path) -> None:
+    """Checked on the way; what is restored reports the same, and its experiment runs here, by the same plan."""
     file, elsewhere = tmp_path / "run.zip", tmp_path / "elsewhere"
     for command in (("archive", "latest", "--output", file), ("verify", file)):
         done = run.lab(*command)
@@ -325,6 +325,16 @@ def test_a_run_goes_into_a_file_and_comes_back(run: Running, folder: Path, tmp_p
     report = [str(SCRIPT), "report", str(elsewhere / folder.name)]
     shown = subprocess.run(report, capture_output=True, text=True, check=False).stdout
     assert shown.replace(str(elsewhere), str(run.lab.results)) == run.output
+
+    reproduce = [str(SCRIPT), "reproduce", str(file), "--results", str(elsewhere), "--json"]
+    again = subprocess.run(reproduce, capture_output=True, text=True, env=run.lab.environment, check=False)
+    assert again.returncode in {0, 4}, again.stderr
+    assert f"{folder.name} again, by the same plan" in again.stderr
+    found = json.loads(again.stdout)
+    assert found["mismatches"] == []
+    assert {row["how"] for row in found["rows"]} == {"by its baseline", "by its times"}
+    assert {row["second"] for row in found["rows"] if row["how"] == "by its times"} == set(CELLS)
+    assert len([path for path in elsewhere.iterdir() if not path.is_symlink()]) == 2
 
 
 def test_the_report_is_json_for_programs(run: Running, folder: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -170,6 +171,27 @@ def test_one_process_elsewhere_is_seen(bench: Bench) -> None:
         if str(first) in found:
             break
     assert found == [str(first), format_list((first, second))]
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Load that makes processes wait for a CPU."""
+    burning = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for one in burning:
+            one.kill()
+            one.wait()
+
+
+def test_a_process_that_is_just_being_started_is_not_elsewhere(bench: Bench) -> None:
+    """Others' execs are seen in a container for a moment before they have its CPUs, on busy CPUs once in a dozen."""
+    first = min(os.sched_getaffinity(0))
+    container = bench.start("sipp", "-c", "exec sleep infinity", entrypoint="sh", cpuset_cpus=str(first))
+    wrapped = container.get_wrapped_container()
+    with busy(4), ThreadPoolExecutor(9) as pool:
+        assert set(pool.map(lambda _: allowed(wrapped), range(150))) == {str(first)}
 
 
 def test_a_second_run_on_the_same_cpus_is_refused(lab: Lab) -> None:

@@ -71,6 +71,10 @@ COMMANDS = (
     "archive",
     "verify",
     "restore",
+    "reproduce",
+    "open",
+    "export-images",
+    "import-images",
 )
 PLAN = testing.plan(rounds=2, slices=1, calls=4)
 EXPERIMENT = ROOT / "experiments" / "quick.toml"

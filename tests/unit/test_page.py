@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 
 from lab import frames, store, summary, testing
 from lab.model import Plan
-from lab.report import page, run, story
+from lab.report import page, run, sections, story
 from lab.report.page import Report
 from tests.unit import machine
 
@@ -167,7 +168,7 @@ def test_markdown_has_the_same(folder: Path) -> None:
         assert f"## {one.title}" in said
         assert not one.draw or (folder / page.FOLDER / page.FIGURES / f"{one.name}.svg").is_file()
     assert shown.answers[0].replace("_", "\\_") in said
-    assert said.endswith(f"lab run {folder / 'evidence' / 'experiment.toml'}\n")
+    assert said.endswith(f"lab run results/{folder.name}/evidence/experiment.toml\n")
 
 
 def test_what_is_timed_with_another_engine_as_its_baseline_says_so(tmp_path: Path) -> None:
@@ -178,11 +179,65 @@ def test_what_is_timed_with_another_engine_as_its_baseline_says_so(tmp_path: Pat
     assert "published" not in [one.name for one in shown.sections]
 
 
+def test_in_turns_the_database_is_counted_once_a_block() -> None:
+    """Each slice of a block has what the server used in all of its seconds; a cell may be missing from one."""
+    slices = pd.DataFrame(
+        [
+            # round, slice, cell, begun, mysql, calls: two blocks of two, then one whose other cell did not start
+            (1, "a1", "a", 0, 800, 10),
+            (1, "b1", "b", 3, 800, 10),
+            (1, "a2", "a", 1000, 1200, 10),
+            (1, "b2", "b", 1004, 1200, 10),
+            (2, "a3", "a", 0, 500, 10),
+        ],
+        columns=["round", "slice", "cell", "begun_usec", "mysql_cpu_usec", "sipp_successful"],
+    ).assign(duration_usec=900)
+    assert sections.database_usec(slices, slices) == (800 + 1200 + 500) / 50
+    assert sections.database_usec(slices, slices[slices["slice"] == "b1"]) == 800 / 20
+    assert sections.database_usec(slices.assign(mysql_cpu_usec=None), slices) is None
+
+
+def test_only_one_baseline_has_a_twin(tmp_path: Path) -> None:
+    """A sentence on another one says nothing of noise, and a panel of several has no band."""
+    plan = testing.plan(engines=("native", "lua", "python3"), rounds=3, slices=1, calls=20)
+    cells = tuple(replace(cell, baseline="lua") if cell.name == "python3" else cell for cell in plan.cells)
+    shown = report(made(tmp_path, replace(plan, cells=cells)))
+    assert "against itself within" in shown.answers[0]
+    assert "times Lua on" in shown.answers[1]
+    assert "against itself" not in shown.answers[1]
+
+
+def test_releases_stand_in_their_own_order(tmp_path: Path) -> None:
+    """Not in that of the file; 5.10 comes after 5.9."""
+    plan = testing.plan(engines=("native", "lua"), rounds=3, slices=1, calls=20)
+    cells = tuple(
+        replace(cell, name=f"{cell.name}-{release}", kamailio=release, baseline=f"native-{release}")
+        for release in ("5.10", "5.9")
+        for cell in plan.cells
+        if cell.name != plan.aa_cell
+    )
+    twin = replace(plan.cells[-1], kamailio="5.10", baseline="native-5.10")
+    pieces = tuple(
+        replace(plan.rounds[0].slices[0], round=planned.number, position=place, cell=cell.name, warmup=False)
+        for planned in plan.rounds
+        for place, cell in enumerate((*cells, twin), 1)
+    )
+    rounds = tuple(
+        replace(planned, slices=tuple(piece for piece in pieces if piece.round == planned.number))
+        for planned in plan.rounds
+    )
+    shown = report(made(tmp_path, replace(plan, cells=(*cells, twin), rounds=rounds)))
+    (trend,) = [one for one in shown.sections if one.name == "releases"]
+    assert [row[1] for row in trend.rows] == ["5.9", "5.10"]
+    assert trend.draw
+
+
 def test_noise_is_the_baselines_against_itself(folder: Path) -> None:
     """By its interval, to the side that is farther."""
     found = summary.read(folder)
     (twin,) = (row for row in found.comparisons if (row.cell, row.leg) == (found.aa_cell, "registration"))
     assert twin.ci_low
     assert twin.ci_high
-    assert story.noise(found, "registration") == max(twin.ci_high - 1, 1 - twin.ci_low)
-    assert story.noise(found, "nothing") is None
+    assert story.noise(found, "registration", "native") == max(twin.ci_high - 1, 1 - twin.ci_low)
+    assert story.noise(found, "nothing", "native") is None
+    assert story.noise(found, "registration", "lua") is None

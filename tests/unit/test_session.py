@@ -293,16 +293,27 @@ def test_a_start_leaves_its_proof(measure: Measure, run: store.Run) -> None:
 
 def test_all_that_runs_beside_kamailio_is_read_back(measure: Measure, world: World, run: store.Run) -> None:
     """One process of SIPp's container elsewhere, whichever it is, makes the start invalid."""
-    world.sipp_on = b"1\n0\n9\n0-1\n"
+    world.sipp_on = [((1, "0"), (9, "0-1"))]
     measure()
     found = start(run, "r01-native")
     assert found.cpus_allowed["sipp"] == "0 0-1"
     assert found.reasons == ("kernel: sipp may run on CPUs 0-1, 0 asked",)
 
 
+@pytest.mark.parametrize("later", [((1, "0"),), ((1, "0"), (9, "0")), ((1, "0"), (12, "0-1"))])
+def test_a_process_that_is_just_being_started_is_asked_again(
+    measure: Measure, world: World, run: store.Run, later: tuple[tuple[int, str], ...]
+) -> None:
+    """It has ended, or has its CPUs by then; and another one that is just being started does not count either."""
+    world.sipp_on = [((1, "0"), (9, "0-1")), later, ((1, "0"),)]
+    measure()
+    found = start(run, "r01-native")
+    assert (found.cpus_allowed["sipp"], found.reasons) == ("0", ())
+
+
 def test_a_list_that_was_not_read_proves_nothing(measure: Measure, world: World, run: store.Run) -> None:
     """That of the container's first process, here: the reading command has one in any case."""
-    world.sipp_on = b"9\n0\n"
+    world.sipp_on = [((9, "0"),)]
     measure()
     assert start(run, "r01-native").reasons == ("kernel: the CPUs that sipp got were not read",)
 

@@ -26,6 +26,7 @@ LEFT = {
     "edges",
     "execution",
     "host",
+    "image_files",
     "images",
     "load",
     "matrix",
@@ -39,7 +40,19 @@ LEFT = {
     "testbed",
 }
 RIGHT = {
-    *("capacity", "compare", "estimators", "figures", "frames", "history", "noise", "observer", "published", "report"),
+    *(
+        "capacity",
+        "compare",
+        "dataset",
+        "estimators",
+        "figures",
+        "frames",
+        "history",
+        "noise",
+        "observer",
+        "published",
+        "report",
+    ),
     *("resolution", "summary"),
 }
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
