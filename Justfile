@@ -83,7 +83,7 @@ down *args:
 benchmark-frames *args:
     python -m tests.benchmarks.frames "$@"
 
-# The gate on the real thing: identical builds, planted slowdowns, broken candidates (an hour and more)
+# The gate on the real thing: identical builds, planted slowdowns, broken candidates (two hours)
 [private]
 prove-gate *args: _engine
     python -m tests.benchmarks.prove_gate "$@"

@@ -5,7 +5,6 @@ What Kamailio logged may be left out: the run's own manifest still lists it. doc
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -168,16 +167,15 @@ def _check_folder(run: Path) -> Contents:
     names = _names(run)
     found = {name: store.digest(run / name) for name in names if name.startswith(EVIDENCE)}
     left_out = _check_seal(run, "", texts, found)
-    return Contents(
-        _status(run, texts)["run"], len(names), sum((run / name).stat().st_size for name in names), left_out
-    )
+    size = sum((run / name).stat().st_size for name in names)
+    return Contents(_run_that_is_sealed(run, texts[store.STATUS]), len(names), size, left_out)
 
 
 def _check_seal(where: Path, run: str, texts: Mapping[str, str], found: Mapping[str, str]) -> int:
     """Evidence is what was sealed, but for logs that were left out: how many."""
-    status = _status(where, texts)
-    if run and status["run"] != run:
-        raise untrusted.refused(where, f"{store.STATUS}: is of run {status['run']!r}, the folder is {run!r}")
+    told = _run_that_is_sealed(where, texts[store.STATUS])
+    if run and told != run:
+        raise untrusted.refused(where, f"{store.STATUS}: is of run {told!r}, the folder is {run!r}")
     sealed = _sums(where, store.MANIFEST, texts[store.MANIFEST])
     evidence = {name: sha for name, sha in found.items() if name.startswith(EVIDENCE)}
     left_out = {name for name in sealed if name not in evidence and LOG.fullmatch(name)}
@@ -186,15 +184,12 @@ def _check_seal(where: Path, run: str, texts: Mapping[str, str], found: Mapping[
     return len(left_out)
 
 
-def _status(where: Path, texts: Mapping[str, str]) -> dict[str, str]:
-    try:
-        status = json.loads(texts[store.STATUS])
-        sealed, run = status["status"] == "sealed", str(status["run"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise untrusted.refused(where, f"{store.STATUS}: no status of a run") from error
-    if not sealed or not RUN.fullmatch(run):
+def _run_that_is_sealed(where: Path, text: str) -> str:
+    """By its status; the id that it has there."""
+    status = store.parse(store.Status, text.encode(), f"{where}: {store.STATUS}")
+    if status.status != "sealed" or not RUN.fullmatch(status.run):
         raise BadInputError(f"{where}: is not sealed: it is running, or its driver was killed")
-    return {"run": run}
+    return status.run
 
 
 def _sums(where: Path, name: str, text: str) -> dict[str, str]:

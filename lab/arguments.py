@@ -335,18 +335,16 @@ def _archives(commands: _Commands) -> None:
         "unpack an archive into the folder of results, once it has been checked",
         "  lab restore 20260314T150926Z-default-9e13.kemi-lab.zip\n  lab restore sent.zip --results /data/kemi",
     )
-    restore.add_argument("file", type=Path, metavar="FILE")
-    _results(restore)
-    _as_json(restore)
 
     reproduce = commands.add(
         "reproduce",
         "run an archive's experiment again here, name what differs in machine and images, and compare",
         "  lab reproduce 20260314T150926Z-default-9e13.kemi-lab.zip\n  lab reproduce sent.zip > reproduced.md",
     )
-    reproduce.add_argument("file", type=Path, metavar="FILE")
-    _results(reproduce)
-    _as_json(reproduce)
+    for one in (restore, reproduce):
+        one.add_argument("file", type=Path, metavar="FILE")
+        _results(one)
+        _as_json(one)
 
 
 def _gated(sub: argparse.ArgumentParser) -> None:

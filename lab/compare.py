@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lab import figures, stats, store, summary
 from lab.errors import BadInputError
@@ -191,14 +190,14 @@ def _mismatches(one: _Side, other: _Side, first: str, second: str) -> Iterator[M
 
 
 def _of_machine(folder: Path) -> dict[str, str]:
-    facts, layout = (_json(folder / "evidence" / name) for name in ("host.json", "layout.json"))
+    facts, layout = (store.facts(folder / "evidence" / name) for name in ("host.json", "layout.json"))
     told = {what: str(facts[name]) for name, what in _MACHINE.items() if name in facts}
     return {**told, "CPU layout": json.dumps(layout.get("cpus"), sort_keys=True)}
 
 
 def _of_run(side: _Side) -> dict[str, str]:
     """Images but Kamailio's, which may be what is compared; what all cells share of how they were measured."""
-    images, plan = _json(side.folder / "evidence" / "images.json"), side.plan
+    images, plan = store.facts(side.folder / "evidence" / "images.json"), side.plan
     return {
         "schema": str(summary.read(side.folder).schema_version),
         "image of SIPp": str((images.get("sipp") or {}).get("id")),
@@ -221,7 +220,7 @@ def _slices(plan: Plan, *, warmup: bool) -> int:
 
 def _contents(side: _Side, name: str) -> dict[str, str]:
     """What a cell and its baseline are made of: image of Kamailio, routing scripts, configuration."""
-    images = _json(side.folder / "evidence" / "images.json").get("kamailio") or {}
+    images = store.facts(side.folder / "evidence" / "images.json").get("kamailio") or {}
     found: dict[str, str] = {}
     for cell in (side.plan.cell(name), side.plan.cell(side.plan.cell(name).baseline)):
         found[f"image of Kamailio {cell.kamailio}"] = str((images.get(cell.kamailio) or {}).get("id"))
@@ -241,11 +240,3 @@ def _of_baseline(plan: Plan, cell: Cell) -> dict[str, str]:
         return {}
     told = asdict(plan.cell(cell.baseline))
     return {f"{_BASELINES}{name}": str(told[name]) for name in ("engine", *_CELL)}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """What a run says of itself; BadInputError naming the file where it does not."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read: {error}") from error

@@ -2,7 +2,9 @@
 
 import difflib
 import re
+import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,6 +56,7 @@ Database = Annotated[str, AfterValidator(_database)]
 Observe = Annotated[str, AfterValidator(_observe)]
 Memory = Literal["qm", "fm", "tlsf"]
 Seconds = Annotated[float, Field(gt=0, le=600, strict=True)]
+_CARRIED_OUT, _SEED = "# as carried out by: ", ", with seed "
 _STRICT = ConfigDict(extra="forbid")
 _DEFAULT = Limits()
 _SPECIMEN = Specimen()
@@ -205,6 +208,17 @@ class Experiment:
     def fault(self, key: str, problem: str, remedy: str = "") -> BadInputError:
         """An error that points at a key of this file."""
         return _fault(self.path, self.text, (key,), problem, remedy)
+
+
+def carried_out(command: Sequence[str], seed: int, text: str) -> str:
+    """An experiment's text, above it the command line that had a part in it, and the seed of this run of it."""
+    return f"{_CARRIED_OUT}{shlex.join(command)}{_SEED}{seed}\n{text}"
+
+
+def command_of(text: str) -> list[str]:
+    """That command; nothing where the text stands for itself."""
+    first = text.partition("\n")[0]
+    return shlex.split(first.removeprefix(_CARRIED_OUT).rpartition(_SEED)[0]) if first.startswith(_CARRIED_OUT) else []
 
 
 def read(path: Path) -> Experiment:

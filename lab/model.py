@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Literal
 
 NATIVE = "native"  # Kamailio's own language, the one engine without a KEMI module
-CARRIED_OUT = "# as carried out by: "  # above an experiment's text, where a command line had a part in it
 
 
 # Legs differ several times over and are never pooled. Their names are the scenario's; this is what belongs to none.

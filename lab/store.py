@@ -34,14 +34,29 @@ def dump(value: object, path: Path) -> None:
 def load(kind: type[T], path: Path) -> T:
     """Read back what `dump` wrote; a file that does not fit is named with the first fault."""
     try:
-        value = _adapter(kind).validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing: this is no complete dataset") from error
+    return parse(kind, content, str(path))
+
+
+def parse(kind: type[T], content: bytes, name: str) -> T:
+    """The same of what was read already, and is called so."""
+    try:
+        value = _adapter(kind).validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BadInputError(": ".join(filter(None, (str(path), place, first["msg"])))) from error
+        raise BadInputError(": ".join(filter(None, (name, place, first["msg"])))) from error
     return value
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What a run says of itself where no model of ours is the form; BadInputError naming the file where it does not."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise BadInputError(f"{path}: cannot be read: {error}") from error
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lab.errors import BadInputError, Exit
-from lab.model import CARRIED_OUT, Plan
+from lab.model import Plan
 from lab.output import say
 
 if TYPE_CHECKING:
@@ -63,10 +64,12 @@ def reproduce(options: argparse.Namespace) -> int:
     client = host.engine()
     specification = assembly.specify(asked, client)
     then = store.load(Plan, earlier / "evidence" / "plan.json")
-    same = "the same plan" if then.hash == specification.plan.hash else "another plan: what it is made of has changed"
     if then.rate_share:
-        same = "a plan whose rate is searched here"
-    Console(stderr=True, highlight=False).print(f"{earlier.name} again, by {same}", markup=False, soft_wrap=True)
+        how = "a plan whose rate is searched here"
+    else:
+        same = then.hash == specification.plan.hash
+        how = "the same plan" if same else "another plan: what it is made of has changed"
+    Console(stderr=True, highlight=False).print(f"{earlier.name} again, by {how}", markup=False, soft_wrap=True)
     folder = carry_out(specification, client, options.results)
     dataset.derive(folder)
     found = compare.read(options.results, earlier.name, folder.name)
@@ -80,9 +83,9 @@ def _asked(run: Path) -> "Experiment":
     from lab import capacity, experiment, override, planted, store
 
     kept = experiment.read(run / "evidence" / "experiment.toml")
-    if kept.text.startswith(CARRIED_OUT):
-        command = kept.text.partition("\n")[0].removeprefix(CARRIED_OUT)
-        raise BadInputError(f"{run.name}: is of a gate, whose candidates are not in it", remedy=f"again: {command}")
+    if command := experiment.command_of(kept.text):
+        remedy = f"again: {shlex.join(command)}"
+        raise BadInputError(f"{run.name}: is of a gate, whose candidates are not in it", remedy=remedy)
     if capacity.is_one(run):
         raise BadInputError(f"{run.name}: is a search of capacity", remedy=f"again: lab capacity {kept.path}")
     if given := [

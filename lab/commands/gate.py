@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from lab.commands.runs import carry_out
 from lab.errors import BadInputError, Exit, SetupError, TestbedError
-from lab.model import CARRIED_OUT, Plan
+from lab.model import Plan
 from lab.output import say
 
 if TYPE_CHECKING:
@@ -207,14 +206,14 @@ def _pair(options: argparse.Namespace, base: str, candidate: str, folder: Path) 
 
 def _specify(options: argparse.Namespace, client: "DockerClient", pair: "Pair", *, later: int = 0) -> "Specification":
     """What is run; a `later` attempt has a seed of its own."""
-    from lab import assembly
+    from lab import assembly, experiment
 
     seed = pair.experiment.keys.seed + later
     asked = replace(pair.experiment, keys=replace(pair.experiment.keys, seed=seed))
     specification = assembly.specify(asked, client, given=pair.given)
     words = [options.base, options.candidate] if options.command == "gate" else ["--routing", options.routing]
-    said = shlex.join(["lab", options.command, *words, "--engine", options.engine])
-    text = f"{CARRIED_OUT}{said}, with seed {seed}\n{specification.experiment}"
+    command = ["lab", options.command, *words, "--engine", options.engine]
+    text = experiment.carried_out(command, seed, specification.experiment)
     return replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
 
 

@@ -82,7 +82,8 @@ def open_(options: argparse.Namespace) -> int:
     ]
     say(f"{folder}\n")
     say("\n".join(table(("what", "kB", "rows x columns", "is"), rows)))
-    say(f'\nimport pandas as pd; pd.read_parquet("{folder}/frames/messages.parquet")    more: docs/dataset.md')
+    if parts[0].rows is not None:
+        say(f'\nimport pandas as pd; pd.read_parquet("{folder}/frames/messages.parquet")    more: docs/dataset.md')
     return Exit.OK
 
 

@@ -67,7 +67,6 @@ class Box:
 
     label: str
     roles: tuple[str, ...]
-    group: str  # its core
 
 
 def look(number: int) -> tuple[str, str | tuple[int, tuple[int, ...]]]:
@@ -185,7 +184,7 @@ def bars(values: Mapping[str, Sequence[float]], parts: Sequence[str], unit: str)
 
 
 def cpus(boxes: Sequence[Box], roles: Sequence[str]) -> Figure:
-    """A box a CPU, a frame a core: who runs where; the same colour is the same role."""
+    """A box a CPU: who runs where; the same colour is the same role."""
     tall = max(1, *(len(box.roles) for box in boxes))
     in_row = 4
     lines = -(-len(boxes) // in_row)
@@ -196,7 +195,6 @@ def cpus(boxes: Sequence[Box], roles: Sequence[str]) -> Figure:
             left, top = column * 1.1, -row * (tall + 1.8)
             one.add_patch(Rectangle((left, top - tall - 1), 1.0, tall + 1, facecolor=BAND, edgecolor=GRID))
             one.text(left + 0.05, top - 0.55, box.label, va="center", fontsize=8, weight="bold")
-            one.text(left + 0.95, top - 0.55, box.group, va="center", ha="right", fontsize=7)
             for place, role in enumerate(box.roles or ("idle",)):
                 colour = look(roles.index(role))[0] if role in roles else GRID
                 at = top - 1.5 - place
@@ -208,13 +206,13 @@ def cpus(boxes: Sequence[Box], roles: Sequence[str]) -> Figure:
     return figure
 
 
-def steps(cells: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> Figure:
-    """Steps of searches, a line a cell: what was offered; 0 where all of it was served, else 1."""
+def steps(cells: Mapping[str, Sequence[tuple[int, bool]]], unit: str) -> Figure:
+    """Steps of searches, a line a cell: what was offered, and whether anything of it failed."""
     with _figure(0.8 + 0.5 * len(cells)) as figure:
         one = figure.subplots()
         for number, points in enumerate(cells.values()):
             for failed in (False, True):
-                rates = [rate for rate, went in points if bool(went) == failed]
+                rates = [rate for rate, went in points if went == failed]
                 places = [number + (-0.15 if failed else 0.15)] * len(rates)
                 one.plot(
                     rates,

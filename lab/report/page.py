@@ -13,7 +13,7 @@ from lab import store
 from lab.errors import SetupError
 from lab.report import charts
 from lab.report.markdown import table
-from lab.report.sections import Section
+from lab.report.section import Section
 
 FOLDER = "report"
 PAGE, TEXT, FIGURES = "index.html", "report.md", "figures"

@@ -6,11 +6,11 @@ from pathlib import Path
 from lab import store
 from lab.capacity import SEARCHES, Capacity
 from lab.model import Plan
-from lab.report import charts, sections, words
+from lab.report import charts, machine, words
 from lab.report.capacity import NAMES
 from lab.report.charts import Dot
 from lab.report.page import Report
-from lab.report.sections import Section
+from lab.report.section import Section
 from lab.report.story import ENGINES
 from lab.search import RFC7502, Search
 
@@ -28,9 +28,9 @@ def build(folder: Path, plan: Plan, found: Capacity) -> Report:
         sections=(
             *_rates(found),
             *_searches(searches),
-            *sections.cpus_of(folder),
+            *machine.cpus_of(folder),
             *_notes(found),
-            *sections.environment_of(folder, plan),
+            *machine.environment_of(folder, plan),
         ),
         again=(
             *("./justw", "lab", "capacity", f"results/{folder.name}/evidence/experiment.toml"),
@@ -78,7 +78,7 @@ def _rates(found: Capacity) -> Iterator[Section]:
 
 def _searches(searches: list[Search]) -> Iterator[Section]:
     for kind in dict.fromkeys(one.kind for one in searches):
-        points: dict[str, list[tuple[float, float]]] = {}
+        points: dict[str, list[tuple[int, bool]]] = {}
         rows = []
         for one in searches:
             if one.kind == kind:

@@ -1,10 +1,9 @@
 """A run's folder -> its report."""
 
-import shlex
 from pathlib import Path
 
-from lab import figures, frames, store, summary, versions
-from lab.model import CARRIED_OUT, Plan
+from lab import experiment, figures, frames, store, summary, versions
+from lab.model import Plan
 from lab.report import sections, story, view
 from lab.report.page import Report
 from lab.report.sections import Told
@@ -33,9 +32,8 @@ def _again(folder: Path, plan: Plan) -> tuple[str, ...]:
     """The command that did it; of an experiment of ours by its name, of any other by what the run has kept of it."""
     kept = folder / "evidence" / "experiment.toml"
     text = kept.read_text(encoding="utf-8") if kept.is_file() else ""
-    if text.startswith(CARRIED_OUT):
-        command = text.partition("\n")[0].removeprefix(CARRIED_OUT).partition(", with seed")[0]
-        return ("./justw", *shlex.split(command))
+    if command := experiment.command_of(text):
+        return ("./justw", *command)
     ours = Path("experiments") / f"{plan.experiment}.toml"
     place = versions.ROOT / ours
     same = place.is_file() and place.read_text(encoding="utf-8") == text

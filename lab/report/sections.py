@@ -1,41 +1,22 @@
 """What a report shows, in its order: each section a sentence on what to see, a table, and mostly a figure."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from lab import figures, published, store
-from lab.cores import Layout
-from lab.model import NATIVE, Plan, Role
+from lab import figures, published
+from lab.model import NATIVE, Plan
 from lab.observation import WAYS
-from lab.report import charts, story, view, words
-from lab.report.charts import Box, Dot
+from lab.report import charts, machine, story, view, words
+from lab.report.charts import Dot
+from lab.report.section import Section
 from lab.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHARES = tuple(np.round(np.concatenate([np.linspace(0, 0.98, 99), np.linspace(0.982, 0.999, 18)]), 4).tolist())
 MOST_LISTED = 200  # failed checks: a page is to be read
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One part of a report. `draw` makes its figure, where it has one."""
-
-    name: str  # of its files and its anchor
-    title: str
-    caption: str
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    draw: "Callable[[], Figure] | None" = None
-    lines: tuple[str, ...] = ()
-    warning: bool = field(default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +55,10 @@ def all_of(told: Told) -> Iterator[Section]:
     """In the order in which an engineer asks."""
     for make in (_ratios, _distributions, _rounds, _replies, _cpu_time, _releases):
         yield from make(told)
-    yield from cpus_of(told.folder)
+    yield from machine.cpus_of(told.folder)
     for make in (_validity, _observer, _page_of_2018):
         yield from make(told)
-    yield from environment_of(told.folder, told.plan)
+    yield from machine.environment_of(told.folder, told.plan)
 
 
 def _ratios(told: Told) -> Iterator[Section]:
@@ -129,7 +110,7 @@ def _distributions(told: Told) -> Iterator[Section]:
                 continue
             legs.setdefault(leg, {})[told.name(cell)] = np.maximum(np.quantile(usec, SHARES), 0.5).tolist()
             figures_ = (one.p10_usec, one.median_usec, one.mean_usec, one.p95_usec, one.p99_usec, one.max_usec)
-            rows.append((leg, told.name(cell), str(one.count), *(_usec(each) for each in figures_)))
+            rows.append((leg, told.name(cell), str(one.count), *(words.usec(each) for each in figures_)))
     if legs:
         yield Section(
             "distributions",
@@ -162,7 +143,7 @@ def _rounds(told: Told) -> Iterator[Section]:
         ("leg", "cell", *(f"r{number.number}" for number in told.plan.rounds)),
         (
             *(
-                (leg, cell, *(_usec(by_round.get(number.number), 1) for number in told.plan.rounds))
+                (leg, cell, *(words.usec(by_round.get(number.number), 1) for number in told.plan.rounds))
                 for leg, cells in legs.items()
                 for cell, by_round in cells.items()
             ),
@@ -185,7 +166,7 @@ def _replies(told: Told) -> Iterator[Section]:
         own = told.timed[told.timed["cell"] == cell]
         calls = int(own["sipp_successful"].sum())
         counted = [own[name].sum(min_count=1) for name in ("replies_1xx", "replies_401", "replies_200", "replies_404")]
-        per_call = ["-" if not calls or _none(number) else f"{float(number) / calls:.3f}" for number in counted]
+        per_call = ["-" if not calls or pd.isna(number) else f"{float(number) / calls:.3f}" for number in counted]
         seen = told.summary.cells[cell]
         again = (str(seen.retransmissions_in_all), str(seen.failed_calls_in_all))
         rows.append((told.name(cell), str(calls), *per_call, *again))
@@ -224,7 +205,7 @@ def _cpu_time(told: Told) -> Iterator[Section]:
         f"outside of it.{how}",
         ("cell", "Kamailio, usec", "database, usec", "database's share"),
         tuple(
-            (told.name(cell), _usec(used), _usec(database[cell]), words.percent(_part(database[cell], used)))
+            (told.name(cell), words.usec(used), words.usec(database[cell]), words.percent(_part(database[cell], used)))
             for cell, used in kamailio.items()
         ),
         lambda: charts.bars(parts, ("Kamailio", "database"), f"usec of CPU time a {told.whole}"),
@@ -280,29 +261,6 @@ def _releases(told: Told) -> Iterator[Section]:
 def _version(release: str) -> list[tuple[int, str]]:
     """So that 5.10 comes after 5.9, and a given source somewhere."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in release.split(".")]
-
-
-def cpus_of(folder: Path) -> Iterator[Section]:
-    """The layout, drawn."""
-    place = folder / "evidence" / "layout.json"
-    if not place.is_file():
-        return
-    layout = store.load(Layout, place)
-    numbers = sorted({*layout.idle, *(cpu for cpus in layout.cpus.values() for cpu in cpus)})
-    roles = [role.value for role in Role]
-    boxes = [
-        Box(f"CPU {number}", tuple(role.value for role, cpus in layout.cpus.items() if number in cpus), "")
-        for number in numbers
-    ]
-    yield Section(
-        "cpus",
-        "Who ran where",
-        "Each box is a CPU. Kamailio should have its own: whatever shares it takes from its time.",
-        ("CPU", "roles"),
-        tuple((box.label, ", ".join(box.roles) or "idle") for box in boxes),
-        lambda: charts.cpus(boxes, roles),
-        lines=layout.notes,
-    )
 
 
 def _validity(told: Told) -> Iterator[Section]:
@@ -381,43 +339,6 @@ def _page_of_2018(told: Told) -> Iterator[Section]:
         )
 
 
-def environment_of(folder: Path, plan: Plan) -> Iterator[Section]:
-    """Machine, images, inputs."""
-    host = _json(folder / "evidence" / "host.json")
-    images = _json(folder / "evidence" / "images.json")
-    built = [
-        *(images.get("kamailio") or {}).values(),
-        *(images.get("database") or {}).values(),
-        *([images["sipp"]] if images.get("sipp") else []),
-    ]
-    yield Section(
-        "environment",
-        "Where, and with what",
-        "Microseconds are this machine's; ratios travel better, and to another processor not for certain. Every "
-        "package of every image is in evidence/images.json.",
-        ("fact", "value"),
-        (
-            *((name.replace("_", " "), str(value)) for name, value in host.items()),
-            *((str(one.get("tag")), f"{one.get('version')} ({str(one.get('id'))[:19]})") for one in built),
-            ("experiment", plan.experiment),
-            ("plan", plan.hash[:16]),
-            *((name, digest[:16]) for name, digest in plan.inputs.items()),
-        ),
-    )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
 def _share(slices: pd.DataFrame, column: str, times: int = 1) -> str:
     values = slices[column].dropna()
     return words.percent(float(values.mean()) * times) if len(values) else words.ABSENT
-
-
-def _usec(value: float | None, digits: int = 0) -> str:
-    return words.ABSENT if value is None else f"{value:.{digits}f}"
-
-
-def _none(number: object) -> bool:
-    return bool(pd.isna(number))  # type: ignore[call-overload]

@@ -63,7 +63,7 @@ def _of_cell(row: LegComparison, summary: Summary, plan: Plan) -> str:
         return f"{said}; one round has no interval, so nobody knows how sure that is."
     apart = noise(summary, row.leg, row.baseline)
     parts = [
-        f"{1 - plan.alpha:.0%} interval {row.ci_low:.2f} to {row.ci_high:.2f}".replace("%", " %"),
+        f"{100 * (1 - plan.alpha):.3g} % interval {row.ci_low:.2f} to {row.ci_high:.2f}",
         f"{row.n_rounds} rounds",
         f"{name(row.baseline, summary)} against itself within {percent(apart)}" if apart is not None else "",
     ]

@@ -149,12 +149,12 @@ def _leg(name: str, leg: LegFigures) -> LegLine:
     return LegLine(
         leg=name,
         count=str(leg.count),
-        mean=_usec(leg.mean_usec, 1),
-        median=_usec(leg.median_usec),
-        p10=_usec(leg.p10_usec),
-        p95=_usec(leg.p95_usec),
-        p99=_usec(leg.p99_usec),
-        max=_usec(leg.max_usec),
+        mean=words.usec(leg.mean_usec, 1),
+        median=words.usec(leg.median_usec),
+        p10=words.usec(leg.p10_usec),
+        p95=words.usec(leg.p95_usec),
+        p99=words.usec(leg.p99_usec),
+        max=words.usec(leg.max_usec),
     )
 
 
@@ -162,11 +162,11 @@ def _legs(cell: CellSummary) -> Iterator[LegLine]:
     """A call of several legs has a mean, the sum of theirs, but no percentiles: its legs were timed apart."""
     yield from (_leg(leg, figures) for leg, figures in cell.legs.items())
     if len(cell.legs) > 1:
-        yield LegLine(cell.whole, "", _usec(cell.call_usec, 1), "", "", "", "", "")
+        yield LegLine(cell.whole, "", words.usec(cell.call_usec, 1), "", "", "", "", "")
 
 
 def _facts(cell: CellSummary) -> Iterator[str]:
-    cpu = _usec(cell.cpu_usec_per_call)
+    cpu = words.usec(cell.cpu_usec_per_call)
     ran = cell.slices_valid + cell.slices_invalid + cell.slices_repeated
     yield (
         f"failed calls: {cell.failed_calls_in_all}; retransmissions: {cell.retransmissions_in_all} "
@@ -248,10 +248,6 @@ def _failed(summary: Summary) -> Iterator[str]:
     yield from reasons[:MOST_REASONS]
     if len(reasons) > MOST_REASONS:
         yield f"and {len(reasons) - MOST_REASONS} more, in {FILE}"
-
-
-def _usec(value: float | None, digits: int = 0) -> str:
-    return ABSENT if value is None else f"{value:.{digits}f}"
 
 
 def _count(number: int, thing: str) -> str:

@@ -29,6 +29,11 @@ def interval(found: Interval) -> str:
     return f"{found.ci_low:.3f} to {found.ci_high:.3f}"
 
 
+def usec(value: float | None, digits: int = 0) -> str:
+    """In whole ones, unless told otherwise."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
 def percent(share: float | None) -> str:
     """With one digit behind the point."""
     return ABSENT if share is None else f"{share:.1%}".replace("%", " %")

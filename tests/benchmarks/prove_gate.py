@@ -1,6 +1,6 @@
 """The gate on the real thing: right about identical builds, it sees what was planted, and passes nothing broken.
 
-    just prove-gate                    all of it, an hour and more on two CPUs
+    just prove-gate                    all of it, some two hours on two CPUs
     just prove-gate identical --times 2
 
 Every gate is a process as a user would start it, with containers of its own, one after the other. At the end: a table,
