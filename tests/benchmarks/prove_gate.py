@@ -3,8 +3,12 @@
     just prove-gate                    all of it, some two hours on two CPUs
     just prove-gate identical --times 2
 
-Every gate is a process as a user would start it, with containers of its own, one after the other. At the end: a table,
-and what each claim came to. The exit code is 1 if a claim does not hold.
+    just prove-gate --keep FOLDER      and the runs stay there
+
+Every gate is a process as a user would start it, with containers of its own, one after the other. Each has a results
+folder of its own, as on a fresh runner: so none is refused by what earlier ones said of the machine's noise, and only
+its own base against itself keeps it from a wrong verdict. At the end: a table, and what each claim came to. The exit
+code is 1 if a claim does not hold.
 """
 
 import argparse
@@ -16,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,9 +144,10 @@ def starved(part: str, results: Path) -> Iterator[set[str]]:
         client.close()
 
 
-def gate(claim: Claim, results: Path, folder: Path, known: Known) -> dict[str, Any]:
-    """One gate; what it found."""
-    folder.mkdir()
+def gate(claim: Claim, folder: Path, known: Known) -> dict[str, Any]:
+    """One gate in a folder of its own, which gets `results`; what it found."""
+    folder.mkdir(parents=True)
+    results = folder / "results"
     candidate = claim.candidate(folder, known)
     options = ["--engine", ENGINE, "--delta", claim.delta, "--results", str(results), "--json"]
     command = [str(SCRIPT), "gate", "parity", candidate, *options]
@@ -192,20 +197,22 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("claims", nargs="*", choices=[*(claim.name for claim in CLAIMS), []], help="default: all")
     parser.add_argument("--times", type=int, help="so often each, in place of its own number")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all runs in this new folder")
     options = parser.parse_args(arguments)
     needed = {"identical", "calibration"}  # what is planted is a share of what these have found
     wanted = [claim for claim in CLAIMS if not options.claims or claim.name in {*needed, *options.claims}]
     lines: list[str] = []
     failed, known = 0, Known()
-    with tempfile.TemporaryDirectory(prefix="kemi-lab-prove-") as place:
-        results = Path(place) / "results"
+    with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory(prefix="kemi-lab-prove-") as place:
         for claim in wanted:
             asked = not options.claims or claim.name in options.claims
             verdicts: list[str] = []
             for number in range((options.times or claim.times) if asked else 1):
-                found = gate(claim, results, Path(place) / f"{claim.name}-{number}", known)
+                folder = Path(place) / f"{claim.name}-{number}".replace(" ", "-").replace("-%", "")
+                found = gate(claim, folder, known)
                 verdicts.append(str(found["verdict"]))
-                said = [row(claim, found), learn(known, claim, results, found) if found["attempts"] else ""]
+                learned = learn(known, claim, folder / "results", found) if found["attempts"] else ""
+                said = [row(claim, found), learned]
                 lines += filter(None, said)
                 print(*filter(None, said), sep="\n", file=sys.stderr, flush=True)
             held = all(verdict in claim.may for verdict in verdicts)
