@@ -46,16 +46,20 @@ lint:
 
 # Tests that need no engine (unit and golden); arguments go to pytest
 unit *args:
-    pytest tests/unit tests/golden "$@"
+    pytest --numprocesses auto tests/unit tests/golden "$@"
 
-# Tests with the real images; arguments go to pytest
-docker-tests *args: _engine
+# Tests with the real images, and with a real browser; arguments go to pytest
+docker-tests *args: _engine _browser
     @./justw lab images --all
     pytest tests/docker "$@"
 
 [private]
 _engine:
     @./justw --engine
+
+[private]
+_browser:
+    @./justw --browser
 
 # The lab itself: just lab doctor, just lab run FILE, just lab report latest, ...
 [no-cd]
@@ -82,6 +86,11 @@ down *args:
 [private]
 benchmark-frames *args:
     python -m tests.benchmarks.frames "$@"
+
+# A million latency lines to figures, page and archive, and back into pandas
+[private]
+benchmark-dataset *args:
+    python -m tests.benchmarks.dataset "$@"
 
 # The gate on the real thing: identical builds, planted slowdowns, broken candidates (two hours)
 [private]

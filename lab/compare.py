@@ -199,7 +199,6 @@ def _of_run(side: _Side) -> dict[str, str]:
     """Images but Kamailio's, which may be what is compared; what all cells share of how they were measured."""
     images, plan = store.facts(side.folder / "evidence" / "images.json"), side.plan
     return {
-        "schema": str(summary.read(side.folder).schema_version),
         "image of SIPp": str((images.get("sipp") or {}).get("id")),
         **{f"image of {name}": str(one.get("id")) for name, one in sorted((images.get("database") or {}).items())},
         "turn_msec": str(plan.turn_msec),

@@ -62,7 +62,7 @@ def describe(run: Path) -> None:
         "name": run.name.lower(),
         "title": f"kemi-lab: {plan.experiment}",
         "description": "How long Kamailio's request_route took, message by message, and what else was seen.",
-        "version": str(summary.SCHEMA_VERSION),
+        "version": str(store.SCHEMA_VERSION),
         "resources": [*_tables(run), *_files(run)],
     }
     store.write_atomically(run / FILE, (json.dumps(content, indent=1) + "\n").encode())

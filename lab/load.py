@@ -18,8 +18,6 @@ GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
 
-LOG_NAME = "kamailio.log"
-RAW_LOG_NAME = "kamailio-raw.log.gz"  # where LOG_NAME is not what Kamailio wrote
 STATISTICS_NAME = "sipp.csv"
 ERRORS_NAME = "sipp-errors.log"
 # $1: users, $2: first line to take, $3: how many, $4: where to; then SIPp. The first line says how users are taken.

@@ -1,15 +1,27 @@
-"""What a run is doing, how far it is, how long it will still take: a bar on a terminal, plain lines in a pipe."""
+"""What a run is doing, how far it is, how long it will still take, and what its rounds say so far.
 
+A live view on a terminal; plain lines in a pipe, and fewer of them where CI says that it is CI.
+"""
+
+import os
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
+from lab import running
 from lab.model import OTHER, Plan, SlicePlan, SliceRecord
+from lab.running import Running
+from lab.stats import Comparison
 
-QUIET_SECONDS = 10  # between two lines where no bar can be drawn
+QUIET_SECONDS = 10  # between two lines where nothing can be drawn
+QUIET_SECONDS_IN_CI = 120
+MOST_SHOWN = 16  # ratios, of the live view
 # Time against planned load, before any was seen: what is usual, and how many seconds of load outweigh it.
 USUAL_PACE = 1.25
 USUAL_WEIGHT_SECONDS = 10.0
@@ -35,6 +47,9 @@ class Lines:
     def slice_done(self, record: SliceRecord) -> None:
         """A search says more of its steps than a slice does."""
 
+    def round_done(self, number: int, so_far: Running) -> None:
+        """Nor is there a ratio to be told."""
+
 
 class RunProgress:
     """Hears the session (lab.session.Reporter) and shows it. Use as a context manager."""
@@ -47,33 +62,41 @@ class RunProgress:
         self._seconds_left, self._seconds_done = sum(map(self._seconds, slices)), 0.0
         self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
+        self._quiet_seconds = QUIET_SECONDS_IN_CI if os.environ.get("CI") else QUIET_SECONDS
+        self._plan = plan
+        self._ratios = Table.grid(padding=(0, 2))
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
             console=console,
-            transient=True,
-            auto_refresh=False,  # a thread that draws ten times a second has no place beside a measurement
-            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=self._total, left="")
+        # A thread that draws ten times a second has no place beside a measurement.
+        self._live = Live(console=console, transient=True, auto_refresh=False)
 
     def __enter__(self) -> Self:
         """Start drawing, or begin counting."""
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
+            self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave a clean line."""
-        self._bar.stop()
+        self._live.stop()
+
+    def _draw(self) -> None:
+        if self._live.is_started:
+            self._live.update(Group(self._ratios, self._bar), refresh=True)
 
     def stage(self, text: str) -> None:
         """Something other than load is going on."""
         self._bar.update(self._task, description=text)
-        self._bar.refresh()
+        self._draw()
         if not self._console.is_terminal:
             self._console.print(f"{text}{self._left()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -81,7 +104,7 @@ class RunProgress:
         """A line of what that is about."""
         if self._console.is_terminal:
             self._bar.update(self._task, description=text[: self._console.width // 2])
-            self._bar.refresh()
+            self._draw()
         else:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -101,12 +124,23 @@ class RunProgress:
             self.note(f"{record.plan.id}: {reason}")
         line = f"{record.plan.id}: {_means(record)}"
         self._bar.update(self._task, completed=self._done, description=line, left=self._left())
-        self._bar.refresh()
-        if not self._console.is_terminal and time.monotonic() - self._said > QUIET_SECONDS:
+        self._draw()
+        if not self._console.is_terminal and time.monotonic() - self._said > self._quiet_seconds:
             self._said = time.monotonic()
             self._console.print(
                 f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True
             )
+
+    def round_done(self, number: int, so_far: Running) -> None:
+        """One more round: what all of them say until now."""
+        found = list(_so_far(self._plan, so_far))
+        self._ratios = Table.grid(padding=(0, 2))
+        for name, what, comparison in found[:MOST_SHOWN]:
+            self._ratios.add_row(name, what, _ratio(comparison), f"{comparison.n_rounds} rounds")
+        self._draw()
+        if found and not self._console.is_terminal:
+            said = ", ".join(f"{name} {what} {_ratio(comparison)}" for name, what, comparison in found)
+            self._console.print(f"after round {number}: {said}", highlight=False, markup=False, soft_wrap=True)
 
     def _seconds(self, piece: SlicePlan) -> float:
         """Planned load of a slice; of those that share the same seconds its part of them."""
@@ -118,6 +152,20 @@ class RunProgress:
         left = elapsed / (self._seconds_done + USUAL_WEIGHT_SECONDS) * self._seconds_left
         minutes, seconds = divmod(round(left), 60)
         return f", {minutes} min {seconds:02d} s left" if minutes else f", {seconds} s left"
+
+
+def _so_far(plan: Plan, so_far: Running) -> Iterator[tuple[str, str, Comparison]]:
+    """Each cell over its baseline, by all legs together where there is such a thing, else by its last leg."""
+    found = so_far.comparisons(plan, plan.alpha)
+    for cell in plan.cells:
+        legs = list(running.compared(plan, cell.name))
+        if legs and found[cell.name, legs[-1]].ratio is not None:
+            yield f"{cell.name}/{cell.baseline}", legs[-1], found[cell.name, legs[-1]]
+
+
+def _ratio(found: Comparison) -> str:
+    interval = "" if found.ci_low is None else f" ({found.ci_low:.3f} to {found.ci_high:.3f})"
+    return f"{found.ratio:.3f}{interval}"
 
 
 def _means(record: SliceRecord) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import edges, latency, load, override, sampling, store, turns
+from lab import edges, latency, load, logs, override, sampling, store, turns
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
@@ -37,6 +37,9 @@ class Reporter(Protocol):
 
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice has ended."""
+
+    def round_done(self, number: int, so_far: Running) -> None:
+        """One more round has ended; what all of them say until now."""
 
     def note(self, text: str) -> None:
         """Something that a user should know."""
@@ -77,6 +80,7 @@ class Session:
                 self.running.spoil(start.cell, start.reasons)
             self._slices(planned, {name: stations[name] for name, start in starts.items() if not start.reasons})
             self._bindings(planned, starts, stations)
+        self.reporter.round_done(planned.number, self.running)
 
     @contextmanager
     def fresh(self, number: int) -> Iterator[tuple[dict[str, StartRecord], dict[str, Station]]]:
@@ -166,8 +170,10 @@ class Session:
             records = self._judged([record for record, _ in seen])
             for folder, record in zip(folders, records, strict=True):
                 store.dump(record, folder / "slice.json")
-                if not keep_log:
-                    (folder / load.LOG_NAME).unlink()
+                if keep_log:
+                    logs.compress(folder)
+                else:
+                    (folder / logs.NAME).unlink()
         for (piece, station), (_, size) in zip(pieces, seen, strict=True):
             station.log_offset += size  # only now: what a broken slice has logged is still to be had
             if not keep_log:
@@ -190,7 +196,7 @@ class Session:
         size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
         if way.colour:
             _in_our_form(folder)
-        with (folder / load.LOG_NAME).open("rb") as log:
+        with (folder / logs.NAME).open("rb") as log:
             tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
         record = SliceRecord(
             plan=piece,
@@ -306,7 +312,7 @@ def _all_or_none(records: Sequence[SliceRecord], plan: Plan) -> tuple[SliceRecor
 
 def _in_our_form(folder: Path) -> None:
     """A log as the page of 2018 has it, kept as it was and, in its place, as the lab reads it."""
-    log, raw = folder / load.LOG_NAME, folder / load.RAW_LOG_NAME
+    log, raw = folder / logs.NAME, folder / logs.RAW
     with log.open("rb") as lines, gzip.open(raw, "wb", compresslevel=1) as kept:
         shutil.copyfileobj(lines, kept)
     with gzip.open(raw, "rb") as lines, log.open("wb") as ours:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from docker.errors import APIError
 
-from lab import latency, load, override, sampling
+from lab import latency, load, logs, override, sampling
 from lab.cgroups import Cgroup
 from lab.errors import TestbedError
 from lab.execution import Answer, ask
@@ -74,7 +74,7 @@ class Holder:
 
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
         """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
-        arguments = [log, str(offset), load.LOG_NAME, override.VOLUME, *others]
+        arguments = [log, str(offset), logs.NAME, override.VOLUME, *others]
         # By way of the disk: a long slice's log need not fit into memory.
         with tempfile.TemporaryFile(dir=into) as tar:
             answer = ask(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], tar)
@@ -88,7 +88,7 @@ class Holder:
                     if file is not None:
                         with (into / Path(member.name).name).open("wb") as copy:
                             shutil.copyfileobj(file, copy)
-        return (into / load.LOG_NAME).stat().st_size
+        return (into / logs.NAME).stat().st_size
 
 
 @dataclass(slots=True)
@@ -237,8 +237,8 @@ class Station:
             file = "/dev/null" if by_docker else override.log_of(self.cell.name)
             size = self.holder.fetch(file, self.log_offset, list(files or ()), into)
             if by_docker:
-                size = (into / load.LOG_NAME).write_bytes(self.log(self.log_offset))
-            with (into / load.LOG_NAME).open("rb") as log:
+                size = (into / logs.NAME).write_bytes(self.log(self.log_offset))
+            with (into / logs.NAME).open("rb") as log:
                 if sum(latency.MARKER.encode() in line for line in log) >= requests:
                     break
         for name, kept in (files or {}).items():

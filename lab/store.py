@@ -16,9 +16,10 @@ from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from lab import older
 from lab.errors import BadInputError, SetupError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3  # of all that a run's folder holds; docs/dataset.md says what the earlier ones were
 LATEST = "latest"
 STATUS = "status.json"
 MANIFEST = "manifest.sha256"
@@ -28,7 +29,12 @@ _adapters: dict[type, TypeAdapter[Any]] = {}
 
 def dump(value: object, path: Path) -> None:
     """Write a model value as JSON, whole or not at all."""
-    write_atomically(path, _adapter(type(value)).dump_json(value, indent=1) + b"\n")
+    write_atomically(path, as_json(value))
+
+
+def as_json(value: object) -> bytes:
+    """A model value as text."""
+    return bytes(_adapter(type(value)).dump_json(value, indent=1)) + b"\n"
 
 
 def load(kind: type[T], path: Path) -> T:
@@ -43,12 +49,28 @@ def load(kind: type[T], path: Path) -> T:
 def parse(kind: type[T], content: bytes, name: str) -> T:
     """The same of what was read already, and is called so."""
     try:
-        value = _adapter(kind).validate_json(content)
+        value = _adapter(kind).validate_json(_in_this_form(kind, content, name))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise BadInputError(": ".join(filter(None, (name, place, first["msg"])))) from error
     return value
+
+
+def _in_this_form(kind: type, content: bytes, name: str) -> bytes:
+    """What an earlier version wrote, as this one would have."""
+    upgrade = older.FORMS.get(kind)
+    try:
+        found = json.loads(content) if upgrade else None
+    except (ValueError, RecursionError):  # the validator says better what is wrong
+        return content
+    if not upgrade or not isinstance(found, dict):
+        return content
+    try:
+        upgraded = upgrade(found)
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise BadInputError(f"{name}: of an earlier version, and damaged: {error!r}") from error
+    return content if upgraded is found else json.dumps(upgraded).encode()
 
 
 def facts(path: Path) -> dict[str, Any]:
@@ -184,6 +206,7 @@ class Status:
     run: str
     status: str
     ended: str | None
+    schema_version: int = 1
 
     @property
     def complete(self) -> bool:
@@ -193,7 +216,16 @@ class Status:
 
 def status(folder: Path) -> Status:
     """What a run's folder says of itself."""
-    return load(Status, folder / STATUS)
+    found = load(Status, folder / STATUS)
+    require_known(found.schema_version, folder / STATUS)
+    return found
+
+
+def require_known(version: int, path: Path) -> None:
+    """Raise BadInputError for a file of a version that is yet to come."""
+    if version > SCHEMA_VERSION:
+        problem = f"{path}: schema version {version}: this kemi-lab reads up to {SCHEMA_VERSION}"
+        raise BadInputError(problem, remedy="a newer kemi-lab")
 
 
 def find(results: Path, run: str) -> Path:

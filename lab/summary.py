@@ -4,7 +4,7 @@ Right of the wall: a run's folder is enough, neither Docker nor MySQL is asked.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from lab import figures, store
-from lab.errors import BadInputError
 from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.frames import Frames, load
 from lab.latency import Pooled, pooled
 from lab.model import Cell, Plan
 from lab.observation import WAYS
+from lab.store import SCHEMA_VERSION
 
-SCHEMA_VERSION = 2
 FILE = "summary.json"
 # Where these are null the machine could not tell: the figures stand without them, but it is said.
 ADVISORY = {
@@ -88,10 +87,14 @@ class Summary(_Versioned):
 
 def write(run: Path) -> Summary:
     """Judge the run in this folder, from its plan, frames and status, and write summary.json beside them."""
-    plan = store.load(Plan, run / "evidence" / "plan.json")
-    summary = summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=is_complete(run))
+    summary = _made_of(run)
     store.dump(summary, run / FILE)
     return summary
+
+
+def _made_of(run: Path) -> Summary:
+    plan = store.load(Plan, run / "evidence" / "plan.json")
+    return summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=is_complete(run))
 
 
 def is_complete(run: Path) -> bool:
@@ -100,12 +103,12 @@ def is_complete(run: Path) -> bool:
 
 
 def read(run: Path) -> Summary:
-    """Read what `write` wrote."""
+    """Read what `write` wrote, in this version or an earlier one."""
     version = store.load(_Versioned, run / FILE).schema_version  # first: fields differ from version to version
-    if version != SCHEMA_VERSION:
-        problem = f"{run / FILE}: schema version {version}, {SCHEMA_VERSION} expected"
-        raise BadInputError(problem, remedy=f"make it again from the evidence: lab frames {run.name}")
-    return store.load(Summary, run / FILE)
+    store.require_known(version, run / FILE)
+    if version == 1:  # its fields had other names
+        return _made_of(run)
+    return replace(store.load(Summary, run / FILE), schema_version=SCHEMA_VERSION)
 
 
 def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:

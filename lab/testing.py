@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lab import latency, sampling, store
+from lab import latency, logs, sampling, store
 from lab.model import (
     NATIVE,
     Cell,
@@ -250,10 +250,11 @@ def run(
         for cell in plan.hosts:
             with folder.part("starts", f"r{number.number:02d}-{cell.name}") as part:
                 store.dump(spoil(start(number.number, cell)), part / "start.json")
-                (part / "kamailio.log").write_bytes(b"")
+                (part / logs.NAME).write_bytes(b"")
     for done, log in slices(plan) if made is None else made:
         with folder.part("slices", done.plan.id) as part:
             store.dump(done, part / "slice.json")
-            (part / "kamailio.log").write_bytes(log)
+            (part / logs.NAME).write_bytes(log)
+            logs.compress(part)
     folder.seal(ended)
     return folder.folder

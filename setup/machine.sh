@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the machine itself must have: packages of the distribution, and a Docker Engine with Compose and buildx.
+# What the machine itself must have: packages of the distribution, and a Docker Engine with Compose and buildx; for the
+# tests of a report's page a browser.
 # Sourced by justw and images/base/bootstrap. It changes the machine only as root on Debian or Ubuntu, and never under
 # LAB_NO_INSTALL=1.
 
@@ -74,6 +75,13 @@ need_packages() {
   say "installing $* (LAB_NO_INSTALL=1 refuses)"
   update_lists
   apt_install --no-install-recommends "$@"
+}
+
+# need_browser: whichever chromium is here will do.
+need_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do ! command -v "$name" >/dev/null || return 0; done
+  need_packages chromium
 }
 
 # candidate PACKAGE: the version that apt would install; nothing where it knows none.

@@ -159,7 +159,7 @@ def _show(folder: Path, summary: "Summary", *, as_json: bool) -> int:
     from lab.report import terminal, view
 
     if as_json:
-        say((folder / "summary.json").read_text(encoding="utf-8"), end="")
+        say(store.as_json(summary).decode(), end="")
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         plan = store.load(Plan, folder / "evidence" / "plan.json")

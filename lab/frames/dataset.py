@@ -12,12 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lab import store
+from lab import logs, store
 from lab.errors import BadInputError, SetupError
 from lab.frames import log
 from lab.frames.columns import MESSAGES, SLICES, STARTS, TABLES, from_records
-from lab.frames.table import Table
+from lab.frames.table import VERSION, Table
 from lab.model import Plan, SliceRecord, StartRecord, Tally
+from lab.store import SCHEMA_VERSION
 
 FOLDER = "frames"
 EVIDENCE = "evidence"
@@ -37,19 +38,15 @@ class Frames:
 
 def write(run: Path) -> None:
     """Evidence -> frames/*.parquet. Each file appears whole; memory holds one part of a log at a time."""
-    evidence = run / EVIDENCE
-    plan = store.load(Plan, evidence / "plan.json")
-    slices = sorted(_records(evidence / "slices", "slice.json", SliceRecord), key=_slice_order)
-    starts = sorted(
-        _records(evidence / "starts", "start.json", StartRecord), key=lambda start: (start[1].round, start[0])
-    )
+    plan = store.load(Plan, run / EVIDENCE / "plan.json")
+    slices = _slices(run)
     for folder, record in slices:
         _check_slice(folder, record, plan)
     with _drafts(run) as draft:
         parts = (part for folder, record in slices for part in _messages(folder, record, plan))
         write_messages(parts, draft / _file(MESSAGES))
-        pq.write_table(from_records(SLICES, [record for _, record in slices]), draft / _file(SLICES))
-        pq.write_table(from_records(STARTS, [record for _, record in starts]), draft / _file(STARTS))
+        for table in (SLICES, STARTS):
+            pq.write_table(_of_records(run, table), draft / _file(table))
 
 
 def write_messages(parts: Iterable[pa.Table], path: Path) -> None:
@@ -70,11 +67,25 @@ def load(run: Path, messages: Sequence[str] | None = None) -> Frames:
     Raises BadInputError where a file is not what this version writes.
     """
     wanted = {MESSAGES.name: messages}
-    return Frames(**{table.name: _load(run / FOLDER / _file(table), table, wanted.get(table.name)) for table in TABLES})
+    return Frames(**{table.name: _load(run, table, wanted.get(table.name)) for table in TABLES})
 
 
 def _file(table: Table) -> str:
     return f"{table.name}.parquet"
+
+
+def _slices(run: Path) -> list[tuple[Path, SliceRecord]]:
+    """In the order in which they ran."""
+    return sorted(_records(run / EVIDENCE / "slices", "slice.json", SliceRecord), key=_slice_order)
+
+
+def _of_records(run: Path, table: Table) -> pa.Table:
+    """The frame that has a row a record."""
+    if table is SLICES:
+        return from_records(table, [record for _, record in _slices(run)])
+    starts = _records(run / EVIDENCE / "starts", "start.json", StartRecord)
+    in_order = sorted(starts, key=lambda start: (start[1].round, start[0]))
+    return from_records(table, [record for _, record in in_order])
 
 
 def _records(parent: Path, name: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
@@ -105,7 +116,7 @@ def _check_slice(folder: Path, record: SliceRecord, plan: Plan) -> None:
 
 def _messages(folder: Path, record: SliceRecord, plan: Plan) -> Iterator[pa.Table]:
     """A slice's messages; they must be those that the runner counted when it judged the slice."""
-    path = folder / "kamailio.log"
+    path = logs.place(folder)
     tallies: list[Tally] = []
     try:
         for part in log.read(path, record.plan, record.engine, plan.scenario_of(record.plan.cell).legs):
@@ -119,7 +130,7 @@ def _messages(folder: Path, record: SliceRecord, plan: Plan) -> Iterator[pa.Tabl
         if counted != sealed:
             raise BadInputError(
                 f"{path}: {what}: {counted or 0}, but {sealed or 0} in slice.json",
-                remedy="the evidence was changed after the run: take it from its archive again",
+                remedy=log.CHANGED,
             )
 
 
@@ -147,10 +158,16 @@ def _drafts(run: Path) -> Iterator[Path]:
         raise SetupError(f"{run / FOLDER}: cannot write frames: {error}") from error
 
 
-def _load(path: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame:
+def _load(run: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame:
+    path = run / FOLDER / _file(table)
     try:
         schema = pq.read_schema(path)
-        read = pq.read_table(path, columns=None if wanted is None else list(wanted))
+        version = _version(schema, path)
+        if version == SCHEMA_VERSION or table is MESSAGES:  # whose columns never were others
+            read = pq.read_table(path, columns=None if wanted is None else list(wanted))
+        else:
+            read = _of_records(run, table)
+            schema = read.schema
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing", remedy=_REMEDY) from error
     except (OSError, pa.ArrowInvalid) as error:
@@ -162,6 +179,15 @@ def _load(path: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFram
     # Where a value may be missing, pandas' own types keep an integer an integer.
     nullable = any(column.null for column in table.columns)
     return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)
+
+
+def _version(schema: pa.Schema, path: Path) -> int:
+    """That a file says it is of; 0 for the first two, which do not."""
+    said = (schema.metadata or {}).get(VERSION.encode(), b"0")
+    if not said.isdigit():
+        raise BadInputError(f"{path}: {VERSION} {said!r}: no number", remedy=_REMEDY)
+    store.require_known(int(said), path)
+    return int(said)
 
 
 def _check_columns(path: Path, found: pa.Schema, declared: pa.Schema) -> None:

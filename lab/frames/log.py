@@ -8,11 +8,14 @@ Text and columns lie in memory one part of the log at a time. A retransmission m
 slice: of those there stays a byte a request, since SIPp numbers its calls.
 """
 
+import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from lab import latency
+from lab import latency, logs
 from lab.errors import BadInputError
 from lab.frames.columns import MESSAGES
 from lab.frames.table import WORD
@@ -30,6 +33,7 @@ from lab.model import OTHER, LegRule, SlicePlan, Tally
 PART_BYTES = 32 << 20  # read at once: some 250 thousand lines
 BLOCK_BYTES = 4 << 20  # of which each thread of the tokeniser takes one
 CALL_ID = "call_id"
+CHANGED = "the evidence was changed after the run: take it from its archive again"
 # What a line tells by itself; leg and retransmission take more than the line.
 LINE = pa.schema([MESSAGES.schema.field(name) for name in ("worker_pid", "method", "cseq", CALL_ID, "usec")])
 
@@ -79,15 +83,18 @@ def total(tallies: list[Tally]) -> Tally:
 
 def _texts(path: Path) -> Iterator[tuple[bytes, bool]]:
     """A log in parts of whole lines, each with whether it is the last; an empty log is one."""
-    with path.open("rb") as log:
-        text = _some_lines(log)
-        while following := _some_lines(log):
-            yield text, False
-            text = following
-        yield text, True
+    try:
+        with logs.opened(path) as log:
+            text = _some_lines(log)
+            while following := _some_lines(log):
+                yield text, False
+                text = following
+            yield text, True
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise BadInputError(f"{path}: cannot be read: {error}", remedy=CHANGED) from error
 
 
-def _some_lines(log: IO[bytes]) -> bytes:
+def _some_lines(log: BufferedIOBase) -> bytes:
     return log.read(PART_BYTES) + log.readline()
 
 

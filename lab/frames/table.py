@@ -6,6 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from lab.store import SCHEMA_VERSION
+
+VERSION = "schema_version"  # in a file's metadata
 INT = pa.int64()
 FLOAT = pa.float64()
 BOOL = pa.bool_()
@@ -37,8 +40,11 @@ class Table:
     def schema(self) -> pa.Schema:
         """As written to Parquet; unit and meaning go with the file."""
         return pa.schema(
-            pa.field(c.name, c.type, nullable=c.null, metadata={"unit": c.unit, "meaning": c.meaning})
-            for c in self.columns
+            [
+                pa.field(c.name, c.type, nullable=c.null, metadata={"unit": c.unit, "meaning": c.meaning})
+                for c in self.columns
+            ],
+            metadata={VERSION: str(SCHEMA_VERSION)},
         )
 
     @property

@@ -6,7 +6,7 @@ from lab import experiment, figures, frames, store, summary, versions
 from lab.model import Plan
 from lab.report import sections, story, view
 from lab.report.page import Report
-from lab.report.sections import Told
+from lab.report.told import Told
 from lab.summary import Summary
 
 

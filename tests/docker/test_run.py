@@ -111,7 +111,7 @@ def test_latest_is_a_relative_link(folder: Path) -> None:
 
 def test_the_summary_has_the_fields_of_the_contract(summary: dict[str, Any]) -> None:
     """Names and types, at every level."""
-    assert summary["schema_version"] == 2
+    assert summary["schema_version"] == 3
     assert summary["experiment"] == "small"
     assert isinstance(summary["valid"], bool)
     assert summary["broken"] == {}
@@ -248,7 +248,7 @@ def test_the_evidence_is_complete(folder: Path, plan: Plan) -> None:
             record = store.load(SliceRecord, evidence / "slices" / piece.id / "slice.json")
             assert record.plan == piece
             assert record.tally.messages["challenge"] > 0
-            for name in ("kamailio.log", "sipp.csv"):
+            for name in ("kamailio.log.gz", "sipp.csv"):
                 assert (evidence / "slices" / piece.id / name).stat().st_size
 
 

@@ -19,6 +19,7 @@ from lab.affinity import allowed
 from lab.errors import Exit, TestbedError
 from lab.model import SliceRecord
 from lab.process import ignore
+from lab.running import Running
 from lab.session import Judges
 from lab.topology import format_list
 from lab.versions import ROOT
@@ -147,6 +148,9 @@ class Quiet:
         """Not shown."""
 
     def slice_done(self, record: SliceRecord) -> None:
+        """Not shown."""
+
+    def round_done(self, number: int, so_far: Running) -> None:
         """Not shown."""
 
     def note(self, text: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lab import archive, store
 from lab.errors import BadInputError, SetupError
 
-LOG = "evidence/slices/r01-s001-native/kamailio.log"
+LOG = "evidence/slices/r01-s001-native/kamailio.log.gz"
 PLAN = "evidence/plan.json"
 
 Members = list[tuple[zipfile.ZipInfo, bytes]]
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
     made = store.Run.create(tmp_path / "results", "small")
     with made.part("slices", "r01-s001-native") as folder:
         (folder / "slice.json").write_text('{"of": "a slice"}\n')
-        (folder / "kamailio.log").write_text("a latency line\n" * 5000)
+        (folder / "kamailio.log.gz").write_text("a latency line\n" * 5000)
     (made.folder / PLAN).write_text('{"a": "plan"}\n')
     made.seal("complete")
     (made.folder / "frames").mkdir()

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 from frictionless import Package, Resource
@@ -12,6 +14,7 @@ from frictionless import Package, Resource
 from lab import dataset, frames, testing
 from lab.frames.columns import MESSAGES, TABLES
 from lab.frames.table import Table
+from lab.versions import ROOT
 from tests.unit import machine
 
 PLAN = testing.plan(rounds=2, slices=2, calls=20)
@@ -83,6 +86,35 @@ def test_csv_has_the_same_rows(folder: Path) -> None:
     assert messages["usec"].sum() == loaded.messages["usec"].sum()
     assert list(messages.columns) == [column.name for column in MESSAGES.columns]
     assert len(pd.read_csv(folder / "frames" / "slices.csv")) == len(loaded.slices)
+
+
+def snippet(language: str) -> str:
+    """What the page shows in a language."""
+    text = (ROOT / "docs" / "dataset.md").read_text()
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(found)
+
+
+def test_what_the_page_shows_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With pandas and with DuckDB, and both give the summary's figures."""
+    place = folder.parents[1]  # of results/, by whatever name
+    (place / "results").symlink_to(folder.parent)
+    monkeypatch.chdir(place)
+    shown: dict[str, Any] = {}
+    exec(snippet("python"), shown)  # noqa: S102  (our own page)
+    assert "authenticated" in capsys.readouterr().out
+    by_pandas = shown["counts"].groupby(["cell", "leg"], observed=True).usec.mean()
+    result = duckdb.sql(snippet("sql"))
+    assert result
+    by_sql = result.fetchall()
+    legs = {name: cell["legs"] for name, cell in json.loads((folder / "summary.json").read_text())["cells"].items()}
+    assert len(by_sql) == sum(map(len, legs.values()))
+    for cell, leg, requests, mean, _ in by_sql:
+        assert requests == legs[cell][leg]["count"]
+        assert mean == pytest.approx(legs[cell][leg]["mean_usec"])
+        assert by_pandas[cell, leg] == pytest.approx(mean)
 
 
 def test_what_is_inside_is_listed(folder: Path) -> None:

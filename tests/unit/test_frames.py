@@ -1,5 +1,6 @@
 """From a run's evidence to its frames: what is in them, and what happens when evidence is missing or was changed."""
 
+import gzip
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lab import frames, plan, store, testing
+from lab import frames, logs, plan, store, testing
 from lab.errors import BadInputError, SetupError
 from lab.frames.columns import SLICES, TABLES
 from lab.frames.table import Table
@@ -48,6 +49,12 @@ def made(run: Path) -> frames.Frames:
 def change(path: Path, edit: Callable[[SliceRecord], SliceRecord]) -> None:
     """Write a slice's record anew."""
     store.dump(edit(store.load(SliceRecord, path)), path)
+
+
+def relog(run: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Write the first slice's log anew."""
+    log = evidence(run, "slices", FIRST, logs.KEPT)
+    log.write_bytes(gzip.compress(edit(gzip.decompress(log.read_bytes()))))
 
 
 def test_a_row_for_each_message_slice_and_start(run: Path) -> None:
@@ -111,7 +118,7 @@ def test_what_was_not_measured_is_null_and_never_zero(run: Path) -> None:
 def test_latency_lines_that_are_switched_off_are_null(run: Path) -> None:
     """And have no messages; what else a log holds is counted."""
     change(evidence(run, "slices", FIRST, "slice.json"), testing.unlogged)
-    evidence(run, "slices", FIRST, "kamailio.log").write_bytes(b"")
+    relog(run, lambda _: b"")
     found = made(run)
     logged = ["messages", "other_messages", "usec", "other_usec", "retransmissions", "foreign"]
     assert found.slices.loc[0, logged].isna().all()
@@ -272,7 +279,7 @@ def test_frames_are_made_again_from_the_same_evidence(run: Path) -> None:
     [
         ("plan.json",),
         ("slices", FIRST, "slice.json"),
-        ("slices", FIRST, "kamailio.log"),
+        ("slices", FIRST, logs.KEPT),
         ("starts", "r01-lua", "start.json"),
     ],
 )
@@ -287,7 +294,7 @@ def test_missing_evidence_is_named(run: Path, missing: tuple[str, ...]) -> None:
 def test_old_frames_stay_when_new_ones_cannot_be_made(run: Path) -> None:
     """All or nothing."""
     before = made(run)
-    evidence(run, "slices", FIRST, "kamailio.log").unlink()
+    evidence(run, "slices", FIRST, logs.KEPT).unlink()
     with pytest.raises(BadInputError):
         frames.write(run)
     pd.testing.assert_frame_equal(frames.load(run).messages, before.messages)
@@ -305,10 +312,29 @@ def test_old_frames_stay_when_new_ones_cannot_be_made(run: Path) -> None:
 )
 def test_a_log_that_is_not_the_one_that_was_judged(run: Path, edit: Callable[[bytes], bytes], difference: str) -> None:
     """The runner counted this log when it judged the slice: a log that counts otherwise was changed since."""
-    log = evidence(run, "slices", FIRST, "kamailio.log")
-    log.write_bytes(edit(log.read_bytes()))
-    with pytest.raises(BadInputError, match=rf"kamailio\.log: {difference}"):
+    relog(run, edit)
+    with pytest.raises(BadInputError, match=rf"kamailio\.log\.gz: {difference}"):
         frames.write(run)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda log: log[: len(log) // 2], lambda _: b"no gzip", lambda log: log[:20] + b"\xff" * 9 + log[29:]]
+)
+def test_a_log_that_cannot_be_decompressed(run: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Cut off, or with other bytes in it: the file is named."""
+    log = evidence(run, "slices", FIRST, logs.KEPT)
+    log.write_bytes(damage(log.read_bytes()))
+    with pytest.raises(BadInputError, match=r"kamailio\.log\.gz: cannot be read"):
+        frames.write(run)
+
+
+def test_a_log_that_lies_there_as_it_was_written_is_read(run: Path) -> None:
+    """As runs of early versions have it."""
+    expected = made(run)
+    log = evidence(run, "slices", FIRST, logs.KEPT)
+    (log.parent / logs.NAME).write_bytes(gzip.decompress(log.read_bytes()))
+    log.unlink()
+    pd.testing.assert_frame_equal(made(run).messages, expected.messages)
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,34 @@ def test_a_package_that_cannot_be_installed_shows_what_apt_said(machine: Machine
     assert outcome.stderr.index("E: no network") < outcome.stderr.index("could not install docker.io docker-cli")
 
 
+# --- the browser ---
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
+def test_any_chromium_will_do(machine: Machine, name: str) -> None:
+    """It is left alone."""
+    machine.command(name, "exit 0")
+    outcome = machine.justw("--browser")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert machine.calls() == []
+
+
+def test_root_gets_the_distributions_chromium(machine: Machine) -> None:
+    """Without what it only recommends."""
+    outcome = machine.justw("--browser")
+    assert outcome.returncode == 0, outcome.stderr
+    (call,) = [call for call in machine.calls() if call.startswith("apt-get install")]
+    assert call.endswith("--no-install-recommends chromium")
+
+
+def test_a_browser_is_never_installed_against_anybodys_will(machine: Machine) -> None:
+    """As everything else."""
+    outcome = machine.justw("--browser", LAB_NO_INSTALL="1")
+    assert outcome.returncode == 5
+    assert "missing on this machine: chromium" in outcome.stderr
+    assert machine.calls() == []
+
+
 # --- the recipes ---
 
 

@@ -9,13 +9,10 @@ from xml.etree import ElementTree as ET
 import pandas as pd
 import pytest
 
-from lab import frames, store, summary, testing
-from lab.model import Plan
-from lab.report import page, run, sections, story
-from lab.report.page import Report
-from tests.unit import machine
+from lab import summary, testing
+from lab.report import costs, page, story
+from tests.pages import made, of_releases, report, written
 
-PLAN = testing.plan(engines=("native", "lua", "python3"), rounds=4, slices=2, calls=20)
 SECTIONS = [
     "ratios",
     "distributions",
@@ -29,27 +26,11 @@ SECTIONS = [
 ]
 
 
-def made(results: Path, plan: Plan = PLAN, *, spoilt: bool = False) -> Path:
-    """A run with its figures, in which Lua costs 1.2 times native."""
-    slices = testing.slices(plan, {"lua": 1.2})
-    if spoilt:
-        slices = [(replace(record, reasons=("<b>disturbed</b>",)), log) for record, log in slices[:3]] + slices[3:]
-    folder = machine.describe(testing.run(results, plan, slices))
-    frames.write(folder)
-    summary.write(folder)
-    return folder
-
-
-def report(folder: Path) -> Report:
-    """What would be shown of it."""
-    return run.build(folder, store.load(Plan, folder / "evidence" / "plan.json"), summary.read(folder))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, with its report written."""
     folder = made(tmp_path_factory.mktemp("results"))
-    page.write(report(folder), folder / page.FOLDER)
+    written(folder)
     return folder
 
 
@@ -91,7 +72,7 @@ def test_the_answer_comes_first_and_can_be_quoted(folder: Path, text: str) -> No
 
 def test_an_invalid_run_has_no_answer(tmp_path: Path) -> None:
     """Nobody is to quote a figure of it; what has failed is shown, and is no HTML."""
-    folder = made(tmp_path, spoilt=True)
+    folder = made(tmp_path, spoilt="<b>disturbed</b>")
     shown = report(folder)
     assert shown.answers == ("This run is not valid: none of its figures should be quoted.",)
     text = page.write(shown, tmp_path / "report").read_text()
@@ -192,9 +173,9 @@ def test_in_turns_the_database_is_counted_once_a_block() -> None:
         ],
         columns=["round", "slice", "cell", "begun_usec", "mysql_cpu_usec", "sipp_successful"],
     ).assign(duration_usec=900)
-    assert sections.database_usec(slices, slices) == (800 + 1200 + 500) / 50
-    assert sections.database_usec(slices, slices[slices["slice"] == "b1"]) == 800 / 20
-    assert sections.database_usec(slices.assign(mysql_cpu_usec=None), slices) is None
+    assert costs.database_usec(slices, slices) == (800 + 1200 + 500) / 50
+    assert costs.database_usec(slices, slices[slices["slice"] == "b1"]) == 800 / 20
+    assert costs.database_usec(slices.assign(mysql_cpu_usec=None), slices) is None
 
 
 def test_only_one_baseline_has_a_twin(tmp_path: Path) -> None:
@@ -209,24 +190,7 @@ def test_only_one_baseline_has_a_twin(tmp_path: Path) -> None:
 
 def test_releases_stand_in_their_own_order(tmp_path: Path) -> None:
     """Not in that of the file; 5.10 comes after 5.9."""
-    plan = testing.plan(engines=("native", "lua"), rounds=3, slices=1, calls=20)
-    cells = tuple(
-        replace(cell, name=f"{cell.name}-{release}", kamailio=release, baseline=f"native-{release}")
-        for release in ("5.10", "5.9")
-        for cell in plan.cells
-        if cell.name != plan.aa_cell
-    )
-    twin = replace(plan.cells[-1], kamailio="5.10", baseline="native-5.10")
-    pieces = tuple(
-        replace(plan.rounds[0].slices[0], round=planned.number, position=place, cell=cell.name, warmup=False)
-        for planned in plan.rounds
-        for place, cell in enumerate((*cells, twin), 1)
-    )
-    rounds = tuple(
-        replace(planned, slices=tuple(piece for piece in pieces if piece.round == planned.number))
-        for planned in plan.rounds
-    )
-    shown = report(made(tmp_path, replace(plan, cells=(*cells, twin), rounds=rounds)))
+    shown = report(made(tmp_path, of_releases("5.10", "5.9")))
     (trend,) = [one for one in shown.sections if one.name == "releases"]
     assert [row[1] for row in trend.rows] == ["5.9", "5.10"]
     assert trend.draw

@@ -10,12 +10,19 @@ from rich.console import Console
 
 from lab import progress, testing
 from lab.progress import RunProgress
+from lab.running import Running
 
 SETUP_SECONDS = 40.0
 SLICE_SECONDS = 2.5  # for two of load
 PLAN = testing.plan(rounds=4, slices=3, calls=200, rate_per_s=100)
 SLICES = [piece for planned in PLAN.rounds for piece in planned.slices]
 RECORDS = [testing.record(piece, testing.slice_log(piece)) for piece in SLICES]
+
+
+@pytest.fixture(autouse=True)
+def nobodys_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever these tests run."""
+    monkeypatch.delenv("CI", raising=False)
 
 
 @pytest.fixture
@@ -93,3 +100,47 @@ def test_a_repeat_is_no_progress_and_its_reason_is_told(clock: list[float]) -> N
     assert lines[0] == "! r01-s001-native: SIPp: 3 of 200 calls failed"
     assert [line.partition(" ")[0] for line in lines[1:]] == [f"1/{len(SLICES)}"] * 2
     assert seconds_left(lines[2]) > seconds_left(lines[1])
+
+
+def go(console: Console) -> None:
+    """A whole run, each round told at its end."""
+    so_far = Running()
+    with RunProgress(console, PLAN) as shown:
+        for record in RECORDS:
+            so_far.add(record)
+            shown.slice_done(record)
+            if record.plan.position == len(PLAN.rounds[0].slices):
+                shown.round_done(record.plan.round, so_far)
+
+
+def test_rounds_say_their_ratios_so_far() -> None:
+    """Of each cell and its A/A arm, by all legs together; with an interval from the second round on."""
+    console = Console(file=io.StringIO(), width=200)
+    go(console)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("after round ")]
+    assert len(lines) == len(PLAN.rounds)
+    cells = ("lua/native", "python3/native", "native-aa/native")
+    for line in lines:
+        assert re.findall(r"(\S+) registration \d\.\d{3}", line) == list(cells)
+    assert "(" not in lines[0]
+    assert len(re.findall(r"registration \d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", lines[1])) == len(cells)
+
+
+def test_a_terminal_has_a_live_view() -> None:
+    """Ratios above the bar, drawn anew at each slice; nothing of it stays at the end."""
+    console = Console(file=io.StringIO(), width=120, height=30, force_terminal=True, color_system=None)
+    go(console)
+    assert isinstance(console.file, io.StringIO)
+    drawn = console.file.getvalue()
+    assert re.search(r"lua/native +registration +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +4 rounds", drawn)
+    assert f"{len(SLICES)}/{len(SLICES)}" in drawn
+    assert "after round" not in drawn
+    assert drawn.rstrip("\n").endswith("\x1b[2K")  # the view's last line, erased
+
+
+def test_in_ci_a_run_is_quiet(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line in two minutes, beside what rounds say."""
+    monkeypatch.setenv("CI", "true")
+    lines = run(clock)
+    assert len(lines) - 1 <= len(SLICES) * SLICE_SECONDS / progress.QUIET_SECONDS_IN_CI + 1

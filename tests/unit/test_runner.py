@@ -69,6 +69,9 @@ class Quiet:
     def slice_done(self, record: object) -> None:
         """Heard."""
 
+    def round_done(self, number: int, so_far: object) -> None:
+        """Heard."""
+
     def note(self, text: str) -> None:
         """Heard."""
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import sampling, store, testing, validity
+from lab import logs, sampling, store, testing, validity
 from lab.errors import TestbedError
 from lab.model import Limits, Plan, Scenario, SliceRecord, Specimen, StartRecord
+from lab.running import Running
 from lab.session import Judges, Session
 from tests.bed import LAYOUT, Bed, World, use
 
@@ -26,6 +27,7 @@ class Listener:
 
     stages: list[str] = field(default_factory=list)
     records: list[SliceRecord] = field(default_factory=list)
+    rounds: list[tuple[int, int]] = field(default_factory=list)  # number, and rounds that its ratios are of
     notes: list[str] = field(default_factory=list)
 
     def stage(self, text: str) -> None:
@@ -38,6 +40,10 @@ class Listener:
     def slice_done(self, record: SliceRecord) -> None:
         """Heard."""
         self.records.append(record)
+
+    def round_done(self, number: int, so_far: Running) -> None:
+        """Heard."""
+        self.rounds.append((number, max((found.n_rounds for found in so_far.comparisons(PLAN).values()), default=0)))
 
     def note(self, text: str) -> None:
         """Heard."""
@@ -261,7 +267,7 @@ def test_a_slice_leaves_its_record_its_log_and_sipps_files(measure: Measure, run
     measure()
     assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices}
     for piece in FIRST.slices:
-        assert names(run.evidence / "slices" / piece.id) == {"slice.json", "kamailio.log", "sipp.csv"}
+        assert names(run.evidence / "slices" / piece.id) == {"slice.json", "kamailio.log.gz", "sipp.csv"}
 
 
 def test_a_record_has_what_was_seen_on_both_edges(measure: Measure, heard: Listener) -> None:
@@ -323,9 +329,9 @@ def test_every_line_of_a_log_is_kept_once(measure: Measure, world: World, run: s
     measure()
     for cell in CELLS:
         parts = [run.evidence / "starts" / f"r01-{cell}" / "kamailio.log"]
-        parts += [run.evidence / "slices" / piece.id / "kamailio.log" for piece in FIRST.slices if piece.cell == cell]
+        parts += [run.evidence / "slices" / piece.id / logs.KEPT for piece in FIRST.slices if piece.cell == cell]
         parts += [run.evidence / "starts" / f"r01-{cell}" / "kamailio-end.log"]
-        assert b"".join(part.read_bytes() for part in parts) == (world.volume / f"{cell}.log").read_bytes()
+        assert b"".join(logs.opened(part).read() for part in parts) == (world.volume / f"{cell}.log").read_bytes()
         assert b"probe-1" in parts[0].read_bytes()
         assert parts[0].read_bytes().count(b"|setup-1|") == 2  # the rehearsal is no slice's
 
@@ -421,9 +427,9 @@ def test_a_log_that_docker_has_is_read_there(measure: Measure, world: World, run
     measure(observed("docker"))
     assert [record.reasons for record in heard.records] == [()] * len(FIRST.slices)
     parts = [run.evidence / "starts" / "r01-lua" / "kamailio.log"]
-    parts += [run.evidence / "slices" / piece.id / "kamailio.log" for piece in FIRST.slices if piece.cell == "lua"]
+    parts += [run.evidence / "slices" / piece.id / logs.KEPT for piece in FIRST.slices if piece.cell == "lua"]
     parts += [run.evidence / "starts" / "r01-lua" / "kamailio-end.log"]
-    assert b"".join(part.read_bytes() for part in parts) == (world.volume / "lua.log.docker").read_bytes()
+    assert b"".join(logs.opened(part).read() for part in parts) == (world.volume / "lua.log.docker").read_bytes()
 
 
 def test_a_coloured_log_is_kept_as_it_was_and_read_without(measure: Measure, run: store.Run, heard: Listener) -> None:
@@ -433,7 +439,7 @@ def test_a_coloured_log_is_kept_as_it_was_and_read_without(measure: Measure, run
     for piece in FIRST.slices:
         folder = run.evidence / "slices" / piece.id
         raw = folder / "kamailio-raw.log.gz"
-        assert b"\x1b" not in (folder / "kamailio.log").read_bytes()
+        assert b"\x1b" not in logs.opened(logs.place(folder)).read()
         assert raw.exists() is (piece.cell == "lua")
         assert not raw.exists() or gzip.decompress(raw.read_bytes()).count(b"\x1b") == 24
 
@@ -653,6 +659,12 @@ def test_ctrl_c_during_a_slice_keeps_those_before(measure: Measure, world: World
     assert names(run.evidence / "slices") == {piece.id for piece in FIRST.slices[:4]}
     assert names(run.evidence / "remains") == {f"r01-{cell}" for cell in CELLS}
     assert world.history[-2:] == ["removed", "down"]
+
+
+def test_a_round_that_has_ended_is_told_with_its_ratios(measure: Measure, heard: Listener) -> None:
+    """By then all of its slices are in them."""
+    measure()
+    assert heard.rounds == [(1, 1)]
 
 
 def test_a_user_hears_which_round_it_is(measure: Measure, heard: Listener) -> None:
