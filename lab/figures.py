@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lab import robust, stats
+from lab import robust, stats, trimmed
 from lab.estimators import quantile
 from lab.model import Plan
 from lab.observation import WAYS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Legs = tuple[str, ...]  # whose means are added up: one, or all of a call's
 
 MEAN = "mean"
+SUMS = {MEAN, trimmed.FIGURE}  # figures of legs that add up to one of a call
 QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}  # of a leg in a round, that cells are compared by beside the mean
 TAIL = 10  # requests that must lie beyond a quantile: with fewer it is one odd request's
 
@@ -54,7 +55,7 @@ class LegComparison:
     p: float | None
     p_holm: float | None  # over the cells that one baseline and leg compare; None for the A/A cell, which is none
     excludes_one: bool
-    figure: str = MEAN  # of a round: the mean, or one of QUANTILES
+    figure: str = MEAN  # of a round: the mean, the trimmed one, or one of QUANTILES
     second: SecondOpinion | None = None  # of rounds' logarithms by their ranks; None in older files
 
     @property
@@ -115,14 +116,29 @@ def costs(plan: Plan, first: "pd.DataFrame") -> dict[tuple[str, str], dict[int, 
     return found
 
 
+def trimmed_means(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
+    """The same by means without the slowest requests of each leg in a round."""
+    by_leg = first.groupby(["cell", "round", "leg"], observed=True)["usec"]
+    yield from _comparisons(plan, _table(by_leg.agg(_trimmed)), trimmed.FIGURE)
+
+
+def _trimmed(usec: "pd.Series[int]") -> float:
+    values, requests = np.unique(usec.to_numpy(dtype="int64"), return_counts=True)
+    return trimmed.mean(dict(zip(values.tolist(), requests.tolist(), strict=True)))
+
+
+def _table(by_leg: "pd.Series[float]") -> "pd.DataFrame":
+    """A row per cell and round, a column a leg."""
+    table = by_leg.reset_index().pivot_table(values="usec", index=["cell", "round"], columns="leg", observed=True)
+    table.columns = table.columns.astype(str)
+    return table
+
+
 def quantiles(plan: Plan, first: "pd.DataFrame") -> Iterator[LegComparison]:
     """The same by medians and tails of single legs: quantiles of a sum are no sums."""
     by_leg = first.groupby(["cell", "round", "leg"], observed=True)["usec"]
     for figure, share in QUANTILES.items():
-        rows = by_leg.agg(_tail(share)).reset_index()
-        table = rows.pivot_table(values="usec", index=["cell", "round"], columns="leg", observed=True)
-        table.columns = table.columns.astype(str)
-        yield from _comparisons(plan, table, figure)
+        yield from _comparisons(plan, _table(by_leg.agg(_tail(share))), figure)
 
 
 def _tail(share: float) -> Callable[["pd.Series[int]"], float]:
@@ -143,7 +159,7 @@ def _comparisons(plan: Plan, table: "pd.DataFrame", figure: str) -> Iterator[Leg
         (name, leg): stats.log_ratios(_by_round(table, name, legs), _by_round(table, baseline, legs))
         for name, baseline in others.items()
         for leg, legs in compared(plan, name).items()
-        if figure == MEAN or len(legs) == 1  # quantiles of a sum are no sums
+        if figure in SUMS or len(legs) == 1  # quantiles of a sum are no sums
     }
     found = {key: stats.compare(rounds, plan.alpha) for key, rounds in logs.items()}
     for (name, leg), result in found.items():

@@ -1,12 +1,14 @@
 """A gate's decisions: when its rounds are enough, what an attempt says, and what two of them say together. Pure.
 
-docs/gate.md explains them. A regression is only called one when a second, fresh attempt calls it that as well.
+docs/gate.md explains them. What passes is decided by trimmed means, which have half the noise; the means of all
+requests may condemn, so that a slowdown of few requests does not go unseen. A regression is only called one when a
+second, fresh attempt calls it that as well.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lab import stats, verdict
+from lab import stats, trimmed, verdict
 from lab.model import Plan
 from lab.running import Enough, Key, Running
 from lab.stats import Comparison
@@ -14,6 +16,7 @@ from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 
 NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
+ALL = ", all requests"  # after a leg's name: by the mean of all, not by the trimmed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Attempt:
     valid: bool
     rounds: int
     verdict: Verdict
-    legs: dict[str, Comparison]
-    rulings: dict[str, Ruling]
+    legs: dict[str, Comparison]  # by trimmed means, and by those of all requests
+    rulings: dict[str, Ruling]  # of the former, and of those of the latter that condemn
     aa: dict[str, Comparison]  # the base against itself
     failed: tuple[str, ...] = ()  # checks
 
@@ -56,8 +59,8 @@ def enough(candidate: str, delta: float, before: Sequence[str] = ()) -> Enough:
             return running.spoilt
         if number not in plan.looks:
             return ""
-        judged = legs(plan, candidate, running.comparisons(plan, plan.alpha), plan.alpha)
-        rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
+        quick, every = running.comparisons(plan, plan.alpha, trimmed.mean), running.comparisons(plan, plan.alpha)
+        rulings = _rulings(legs(plan, candidate, quick, every, plan.alpha), delta)
         whole = verdict.of_all(list(rulings.values()))
         slower = [leg for leg, ruling in rulings.items() if ruling.verdict == Verdict.REGRESSION]
         if slower and before and not set(slower) & set(before):
@@ -67,27 +70,40 @@ def enough(candidate: str, delta: float, before: Sequence[str] = ()) -> Enough:
     return rule
 
 
-def legs(plan: Plan, candidate: str, found: Mapping[Key, Comparison], alpha: float) -> list[Leg]:
+def legs(
+    plan: Plan, candidate: str, quick: Mapping[Key, Comparison], every: Mapping[Key, Comparison], alpha: float
+) -> list[Leg]:
     """What is judged: each leg of the candidate, and all of a call together, with the base against itself in it.
 
-    `found` has its intervals at `alpha`.
+    `quick` are comparisons by trimmed means, `every` by those of all requests; both have their intervals at `alpha`.
     """
     return [
         Leg(
-            name=leg,
+            name=f"{leg}{suffix}",
             found=comparison,
             aa=found[plan.aa_cell, leg],
             aa_wide=stats.at_level(found[plan.aa_cell, leg], alpha, min(AA_ALPHA, alpha)),
         )
+        for found, suffix in ((quick, ""), (every, ALL))
         for (cell, leg), comparison in found.items()
         if cell == candidate and (plan.aa_cell, leg) in found
     ]
 
 
+def _rulings(judged: Sequence[Leg], delta: float) -> dict[str, Ruling]:
+    """Of each leg by its trimmed mean; by the mean of all only where that condemns."""
+    rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
+    return {
+        name: ruling
+        for name, ruling in rulings.items()
+        if not name.endswith(ALL) or ruling.verdict == Verdict.REGRESSION
+    }
+
+
 def attempt(plan: Plan, judged: Sequence[Leg], delta: float, *, run: str, failed: Sequence[str] | None) -> Attempt:
     """Judge a run; `failed` are the checks that make it invalid, None where it is valid."""
     bad = None if failed is None else Ruling(Verdict.INVALID, "the run is not valid")
-    rulings = {leg.name: bad or verdict.of_leg(leg, delta) for leg in judged}
+    rulings = {name: bad or ruling for name, ruling in _rulings(judged, delta).items()}
     return Attempt(
         run=run,
         valid=failed is None,

@@ -49,8 +49,17 @@ ERROR_LEVELS = ("ALERT", "BUG", "CRITICAL", "ERROR", "")
 _ERROR = re.compile(rf"\d\(\d+\) (?:{'|'.join(ERROR_LEVELS)}): ")
 
 
-def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule, ...]) -> Tally:
-    """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones."""
+# By leg: usec -> how many first transmissions took that.
+Times = dict[str, Counter[int]]
+
+
+def tally(
+    log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule, ...], times: Times | None = None
+) -> Tally:
+    """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones.
+
+    `times` gets the requests by their usec as well, where it is given.
+    """
     leg_of = {(rule.method, rule.cseq, rule.order): rule.leg for rule in legs}
     on_purpose = purposes(legs)
     messages, usec_sum = Counter[str](), Counter[str]()
@@ -75,8 +84,11 @@ def tally(log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule
             retransmissions += 1
         else:
             leg = leg_of.get((method, cseq, order), OTHER)
+            usec = int(found["usec"])
             messages[leg] += 1
-            usec_sum[leg] += int(found["usec"])
+            usec_sum[leg] += usec
+            if times is not None:
+                times.setdefault(leg, Counter())[usec] += 1
     names = leg_names(legs)
     return Tally(
         messages={leg: messages[leg] for leg in names},

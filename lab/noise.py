@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from lab import stats, store
+from lab import stats, store, trimmed
 from lab.model import Plan
 from lab.stats import Comparison, Spread
 from lab.summary import Summary
@@ -35,8 +35,8 @@ class Entry:
 
 
 def entry(folder: Path, plan: Plan, summary: Summary) -> Entry:
-    """What a run says of its baseline against itself."""
-    rows = [row for row in summary.comparisons if row.cell == plan.aa_cell]
+    """What a run says of its baseline against itself, by the means that a gate goes by."""
+    rows = [row for row in summary.trimmed if row.cell == plan.aa_cell]
     deviations = {row.leg: stats.deviation(row.comparison, plan.alpha) for row in rows}
     return Entry(
         run=folder.name,
@@ -86,6 +86,7 @@ def design_of(plan: Plan) -> str:
             # A rate that is searched is another one each time that it is.
             "rate": f"share {plan.rate_share}" if plan.rate_share else cell.rate_per_s,
             "slices": slices,
+            "figure": f"{trimmed.FIGURE} {trimmed.LEFT_OUT_PERCENT} %",
             "turn_msec": plan.turn_msec,
             "sipp_processes": plan.sipp_processes,
             "keep_awake": plan.keep_awake,

@@ -5,15 +5,22 @@ Left and right of the wall; what counts in the end is the summary, from every me
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab import stats
+from lab.latency import Times
 from lab.model import Plan, SliceRecord
 from lab.observation import WAYS
 from lab.stats import ALPHA, Comparison
 
 Key = tuple[str, str]  # cell, and leg or what all legs together are called
+Mean = Callable[[Mapping[int, int]], float]  # of usec -> how many requests took that
+
+
+def whole_mean(times: Mapping[int, int]) -> float:
+    """Of all requests."""
+    return sum(usec * requests for usec, requests in times.items()) / sum(times.values())
 
 
 def compared(plan: Plan, cell: str) -> dict[str, tuple[str, ...]]:
@@ -34,48 +41,43 @@ def compared(plan: Plan, cell: str) -> dict[str, tuple[str, ...]]:
 
 @dataclass(slots=True)
 class Running:
-    """Sums of usec and counts of requests, per cell, round and leg, of slices that count."""
+    """What requests took, per cell, round and leg, of slices that count."""
 
     spoilt: str = ""  # why the run cannot be valid any more
-    _requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    _usec: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    _times: dict[tuple[str, int, str], Counter[int]] = field(default_factory=dict)
 
-    def add(self, record: SliceRecord, *, last: bool = False) -> None:
+    def add(self, record: SliceRecord, times: Times, *, last: bool = False) -> None:
         """One more slice; a warm-up, or one that is not valid, counts for nothing. `last`: it is not run again."""
         if last:
             self.spoil(record.plan.id, record.reasons)
         if record.reasons or record.plan.warmup:
             return
-        for leg, requests in record.tally.messages.items():
-            key = record.plan.cell, record.plan.round, leg
-            self._requests[key] += requests
-            self._usec[key] += record.tally.usec_sum[leg]
+        for leg, taken in times.items():
+            self._times.setdefault((record.plan.cell, record.plan.round, leg), Counter()).update(taken)
 
     def spoil(self, what: str, reasons: Sequence[str]) -> None:
         """Remember the first slice or start that cannot be made good any more, if these are reasons against it."""
         if reasons and not self.spoilt:
             self.spoilt = f"{what}: {reasons[0]}"
 
-    def comparisons(self, plan: Plan, alpha: float = ALPHA) -> dict[Key, Comparison]:
+    def comparisons(self, plan: Plan, alpha: float = ALPHA, mean: Mean = whole_mean) -> dict[Key, Comparison]:
         """Each cell against its baseline, by the legs that both have, and by all of a call where they have the same."""
-        return {key: stats.compare(logs, alpha) for key, logs in self.log_ratios(plan)}
+        return {key: stats.compare(logs, alpha) for key, logs in self._log_ratios(plan, mean)}
 
-    def log_ratios(self, plan: Plan) -> Iterator[tuple[Key, list[float]]]:
+    def _log_ratios(self, plan: Plan, mean: Mean) -> Iterator[tuple[Key, list[float]]]:
         """Their logarithms, one a round."""
         for cell in plan.cells:
             for name, legs in compared(plan, cell.name).items():
-                yield (
-                    (cell.name, name),
-                    stats.log_ratios(self._costs(plan, cell.name, legs), self._costs(plan, cell.baseline, legs)),
-                )
+                own, theirs = (self._costs(plan, each, legs, mean) for each in (cell.name, cell.baseline))
+                yield (cell.name, name), stats.log_ratios(own, theirs)
 
-    def _costs(self, plan: Plan, cell: str, legs: tuple[str, ...]) -> dict[int, float]:
-        """Mean usec of these legs together, by round; of a round that lacks one of them none."""
+    def _costs(self, plan: Plan, cell: str, legs: tuple[str, ...], mean: Mean) -> dict[int, float]:
+        """Usec of these legs together, by round; of a round that lacks one of them none."""
         found: dict[int, float] = {}
         for planned in plan.rounds:
             keys = [(cell, planned.number, leg) for leg in legs]
-            if all(self._requests[key] for key in keys):
-                found[planned.number] = sum(self._usec[key] / self._requests[key] for key in keys)
+            if all(key in self._times for key in keys):
+                found[planned.number] = sum(mean(self._times[key]) for key in keys)
         return found
 
 

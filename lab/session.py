@@ -17,6 +17,7 @@ from lab.cores import Layout
 from lab.database import Database, name_of, template_of
 from lab.deltas import elapsed
 from lab.execution import Answer
+from lab.latency import Times
 from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
 from lab.observation import WAYS
 from lab.running import Running
@@ -119,15 +120,15 @@ class Session:
         too_much = {piece.cell: piece.rate_per_s for block in queue for piece in block}
         while queue:
             block = queue.popleft()
-            records = self._block([(piece, stations[self.plan.host(piece.cell)]) for piece in block])
+            seen = self._block([(piece, stations[self.plan.host(piece.cell)]) for piece in block])
             repeats = []
-            for piece, record in zip(block, records, strict=True):
+            for piece, (record, times) in zip(block, seen, strict=True):
                 if record.reasons and piece.attempt <= self.plan.repeats:
                     position += 1
                     repeats.append(planning.again(piece, position))
                 if record.valid or not failures(record, self.plan.limits, self.plan.scenario_of(piece.cell)):
                     too_much.pop(piece.cell, None)
-                self.running.add(record, last=piece.attempt > self.plan.repeats)
+                self.running.add(record, times, last=piece.attempt > self.plan.repeats)
                 self.reporter.slice_done(record)
             if repeats:
                 # A warm-up only warms what comes after it.
@@ -141,16 +142,18 @@ class Session:
 
     def slice(self, piece: SlicePlan, station: Station, *, keep_log: bool = True) -> SliceRecord:
         """One slice by itself."""
-        (record,) = self._block([(piece, station)], keep_log=keep_log)
+        ((record, _),) = self._block([(piece, station)], keep_log=keep_log)
         return record
 
-    def _block(self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool = True) -> tuple[SliceRecord, ...]:
+    def _block(
+        self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool = True
+    ) -> list[tuple[SliceRecord, Times]]:
         """Edges, load, edges of slices that share their seconds; then logs, verdicts, and the seal of each.
 
         A slice of several has the same seconds as the others, with its own part of them.
         """
         if not pieces:
-            return ()
+            return []
         cpus = self.layout.cpus[Role.KAMAILIO]
         for piece, station in pieces:
             station.log_latency(wanted=WAYS[self.plan.cell(piece.cell).observe].logged)
@@ -167,28 +170,28 @@ class Session:
                     pieces, folders, zip(before, after, strict=True), fired, strict=True
                 )
             ]
-            records = self._judged([record for record, _ in seen])
+            records = self._judged([record for record, _, _ in seen])
             for folder, record in zip(folders, records, strict=True):
                 store.dump(record, folder / "slice.json")
                 if keep_log:
                     logs.compress(folder)
                 else:
                     (folder / logs.NAME).unlink()
-        for (piece, station), (_, size) in zip(pieces, seen, strict=True):
+        for (piece, station), (_, _, size) in zip(pieces, seen, strict=True):
             station.log_offset += size  # only now: what a broken slice has logged is still to be had
             if not keep_log:
                 station.drop_log()
             files = (name for part in load.of_slice(self.plan, piece) for name in load.files(piece, part))
             self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
-        return records
+        return [(record, times) for record, (_, times, _) in zip(records, seen, strict=True)]
 
     def _fire(self, piece: SlicePlan, station: Station, turn: int) -> list[Answer]:
         return station.fire(load.command(self.plan, piece, part, turn) for part in load.of_slice(self.plan, piece))
 
     def _seen(
         self, piece: SlicePlan, station: Station, folder: Path, at: tuple[Sample, Sample], fired: Sequence[Answer]
-    ) -> tuple[SliceRecord, int]:
-        """A slice as it was, its logs fetched into its folder; and how much Kamailio has logged."""
+    ) -> tuple[SliceRecord, Times, int]:
+        """A slice as it was, its logs fetched into its folder; what requests took; how much Kamailio has logged."""
         parts = load.of_slice(self.plan, piece)
         files = {name: kept for part in parts for name, kept in load.files(piece, part).items()}
         scenario, way = self.plan.scenario_of(piece.cell), WAYS[self.plan.cell(piece.cell).observe]
@@ -196,8 +199,9 @@ class Session:
         size = station.fetch(folder, (received[1] - received[0]) * way.logged, files)
         if way.colour:
             _in_our_form(folder)
+        times: Times = {}
         with (folder / logs.NAME).open("rb") as log:
-            tally = latency.tally(log, piece.call_id_prefix, scenario.legs)
+            tally = latency.tally(log, piece.call_id_prefix, scenario.legs, times)
         record = SliceRecord(
             plan=piece,
             engine=station.cell.engine,
@@ -220,7 +224,7 @@ class Session:
             logged=way.logged,
             longest_wait_msec=turns.longest_wait(self.plan.turn_msec, len(self.plan.cells)),
         )
-        return record, size
+        return record, times, size
 
     def _judged(self, records: Sequence[SliceRecord]) -> tuple[SliceRecord, ...]:
         """Slices of one block, each with the verdict. Those that shared their seconds are valid or invalid together."""

@@ -83,6 +83,7 @@ class Summary(_Versioned):
     driver_share: float | None  # time between slices, of the load's own
     notes: tuple[str, ...]
     quantiles: tuple[LegComparison, ...] = ()  # by medians and tails; none in older files
+    trimmed: tuple[LegComparison, ...] = ()  # by means without the slowest requests; none in older files
 
 
 def write(run: Path) -> Summary:
@@ -139,6 +140,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         driver_share=_driver_share(slices, plan.at_once),
         notes=tuple(_notes(plan, broken, slices, complete=complete)),
         quantiles=tuple(figures.quantiles(plan, first)),
+        trimmed=tuple(figures.trimmed_means(plan, first)),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import latency, logs, sampling, store
+from lab.latency import Times
 from lab.model import (
     NATIVE,
     Cell,
@@ -194,6 +195,13 @@ def record(plan: SlicePlan, log: bytes, *, engine: str = "native") -> SliceRecor
         rate_per_s=float(plan.rate_per_s),
     )
     return SliceRecord(plan, engine, before, after, sipp, tally, kamailio_cpus=1, beside_kamailio=())
+
+
+def times(plan: SlicePlan, log: bytes) -> Times:
+    """What the requests of a slice's log took."""
+    found: Times = {}
+    latency.tally(log, plan.call_id_prefix, SCENARIO.legs, found)
+    return found
 
 
 def unlogged(record: SliceRecord) -> SliceRecord:

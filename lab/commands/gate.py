@@ -138,8 +138,10 @@ def _attempt(
         Console(stderr=True, highlight=False).print(error.detail, markup=False, soft_wrap=True)
         kept: Path = error.kept  # type: ignore[attr-defined]  # as every error of a run has it
         return rules.dead(kept.name, str(error))
-    found = {(row.cell, row.leg): row.comparison for row in summary.comparisons}
-    judged = rules.legs(plan, pair.candidate, found, plan.alpha)
+    quick, every = (
+        {(row.cell, row.leg): row.comparison for row in rows} for rows in (summary.trimmed, summary.comparisons)
+    )
+    judged = rules.legs(plan, pair.candidate, quick, every, plan.alpha)
     return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(plan, summary))
 
 

@@ -7,7 +7,7 @@ from lab.gate import Attempt, Gate
 from lab.model import Plan
 from lab.noise import Entry, detectable
 from lab.report.markdown import table
-from lab.report.words import interval, percent, ratio
+from lab.report.words import ABSENT, interval, percent, ratio
 from lab.verdict import Verdict
 
 SHOWN = 8  # failed checks
@@ -68,11 +68,17 @@ def _rows(attempt: Attempt) -> list[tuple[str, ...]]:
             ratio(found.ratio),
             interval(found),
             percent(found.mde),
-            f"{attempt.rulings[leg].verdict}: {attempt.rulings[leg].reason}",
+            _ruling(attempt, leg),
             interval(attempt.aa[leg]),
         )
         for leg, found in attempt.legs.items()
     ]
+
+
+def _ruling(attempt: Attempt, leg: str) -> str:
+    """The mean of all requests has none, unless it condemns."""
+    ruling = attempt.rulings.get(leg)
+    return f"{ruling.verdict}: {ruling.reason}" if ruling else ABSENT
 
 
 def _failed(attempt: Attempt) -> Iterator[str]:

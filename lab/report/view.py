@@ -192,11 +192,12 @@ def _ratios(summary: Summary, cell: str) -> tuple[RatioLine, ...]:
 
 
 def _rows(summary: Summary, cell: str) -> Iterator[LegComparison]:
-    """Each leg by its mean, then by its median and its tails."""
+    """Each leg by its mean, then by that of its quicker requests, by its median and its tails."""
     for row in summary.comparisons:
         if row.cell == cell:
             yield row
-            yield from (one for one in summary.quantiles if (one.cell, one.leg) == (cell, row.leg))
+            others = (*summary.trimmed, *summary.quantiles)
+            yield from (one for one in others if (one.cell, one.leg) == (cell, row.leg))
 
 
 def _ratio(row: LegComparison) -> RatioLine:

@@ -90,7 +90,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
                     made.append((replace(done, reasons=("once only",)), log))
                     still = ("it was there again",) if piece.position == 3 else ()
                     made.append((replace(done, plan=replace(piece, attempt=2), reasons=still), log))
-                running.add(made[-1][0])
+                running.add(made[-1][0], testing.times(piece, log))
             if planned.number < len(plan.rounds) and enough(plan, running, planned.number):
                 plan = replace(plan, rounds=plan.rounds[: planned.number], stopped_after=planned.number)
                 break

@@ -1,16 +1,18 @@
 """What a gate decides from its rounds: when it knows enough, what one run says, and what two say together."""
 
+from collections import Counter
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from lab import gate, sequential, stats, testing
+from lab import gate, sequential, stats, testing, trimmed
 from lab.gate import Attempt, Gate
+from lab.latency import Times
 from lab.model import SliceRecord
 from lab.report import gate as page
-from lab.running import Running, narrow_enough
-from lab.verdict import Verdict
+from lab.running import Running, narrow_enough, whole_mean
+from lab.verdict import Leg, Verdict
 
 LOOKS = (3, 6)
 CANDIDATE = "lua-candidate"
@@ -24,35 +26,43 @@ NAMES = [cell.name for cell in PLAN.cells]
 WOBBLE = (1.000, 1.004, 0.997, 1.002, 0.999, 1.003)
 
 
-def after(rounds: int, ratio: float, aa: float = 1.0, noise: float = 1.0) -> Running:
+LEGS = {"challenge": 50_000, "authenticated": 300_000}
+
+
+def after(rounds: int, ratio: float, aa: float = 1.0, noise: float = 1.0, tail: float = 1.0) -> Running:
     """What the slices of so many rounds say."""
     running = Running()
     for planned in PLAN.rounds[:rounds]:
         for piece in planned.slices:
             wobble = 1 + (WOBBLE[(planned.number + NAMES.index(piece.cell)) % 6] - 1) * noise
             factor = {CANDIDATE: ratio, "lua-base-aa": aa}.get(piece.cell, 1.0) * wobble
-            running.add(record(piece.cell, planned.number, factor, warmup=piece.warmup))
+            running.add(*a_slice(piece.cell, planned.number, factor, warmup=piece.warmup, tail=tail))
     return running
 
 
-def record(cell: str, number: int, factor: float, *, warmup: bool = False) -> SliceRecord:
-    """A slice of 1000 calls, whose legs take 50 and 300 usec."""
+def a_slice(
+    cell: str, number: int, factor: float, *, warmup: bool = False, tail: float = 1.0
+) -> tuple[SliceRecord, Times]:
+    """One of 1000 calls, whose legs take 50 and 300 msec; of the candidate's ten take `tail` times as long."""
     piece = next(one for one in PLAN.rounds[number - 1].slices if one.cell == cell)
-    base = testing.record(piece, b"")
-    usec = {"challenge": round(50_000 * factor), "authenticated": round(300_000 * factor), "other": 0}
-    counts = {"challenge": 1000, "authenticated": 1000, "other": 0}
-    return replace(
-        base,
-        plan=replace(piece, warmup=warmup),
-        tally=replace(base.tally, messages=counts, usec_sum=usec),
-    )
+    times = {leg: Counter({round(usec * factor): 990}) for leg, usec in LEGS.items()}
+    for leg, usec in LEGS.items():
+        times[leg][round(usec * factor * (tail if cell == CANDIDATE else 1))] += 10
+    return replace(testing.record(piece, b""), plan=replace(piece, warmup=warmup)), times
 
 
-def attempt(ratio: float, rounds: int = 6, *, failed: list[str] | None = None, noise: float = 1.0) -> Attempt:
+def judged(running: Running, alpha: float = PLAN.alpha) -> list[Leg]:
+    """Legs by both means."""
+    quick, every = (running.comparisons(PLAN, alpha, mean) for mean in (trimmed.mean, whole_mean))
+    return gate.legs(PLAN, CANDIDATE, quick, every, alpha)
+
+
+def attempt(
+    ratio: float, rounds: int = 6, *, failed: list[str] | None = None, noise: float = 1.0, tail: float = 1.0
+) -> Attempt:
     """A run of so many rounds, judged with delta 3 %."""
-    found = after(rounds, ratio, noise=noise).comparisons(PLAN, PLAN.alpha)
-    judged = gate.legs(PLAN, CANDIDATE, found, PLAN.alpha)
-    return gate.attempt(replace(PLAN, rounds=PLAN.rounds[:rounds]), judged, 0.03, run="a-run", failed=failed)
+    found = judged(after(rounds, ratio, noise=noise, tail=tail))
+    return gate.attempt(replace(PLAN, rounds=PLAN.rounds[:rounds]), found, 0.03, run="a-run", failed=failed)
 
 
 # --- ratios while it runs ---------------------------------------------------------------------------------------------
@@ -61,7 +71,7 @@ def attempt(ratio: float, rounds: int = 6, *, failed: list[str] | None = None, n
 def test_ratios_so_far_are_those_of_the_rounds() -> None:
     """Each leg, and both together, at the alpha that is asked for; a warm-up counts for nothing."""
     running = after(4, 1.10)
-    running.add(record(CANDIDATE, 1, 9.0, warmup=True))
+    running.add(*a_slice(CANDIDATE, 1, 9.0, warmup=True))
     found = running.comparisons(PLAN, 0.02)
     assert {leg for cell, leg in found if cell == CANDIDATE} == {"challenge", "authenticated", "registration"}
     assert found[CANDIDATE, "challenge"].n_rounds == 4
@@ -75,7 +85,8 @@ def test_ratios_so_far_are_those_of_the_rounds() -> None:
 def test_an_invalid_slice_says_nothing() -> None:
     """Nor does a round in which a cell has nothing else."""
     running = after(3, 1.0)
-    running.add(replace(record(CANDIDATE, 4, 5.0), reasons=("it was disturbed",)))
+    disturbed, times = a_slice(CANDIDATE, 4, 5.0)
+    running.add(replace(disturbed, reasons=("it was disturbed",)), times)
     assert running.comparisons(PLAN)[CANDIDATE, "challenge"].n_rounds == 3
 
 
@@ -115,17 +126,18 @@ def test_a_gate_goes_on_while_it_does_not() -> None:
 def test_a_gate_stops_as_soon_as_its_run_cannot_be_valid() -> None:
     """A slice that stays invalid after its last repeat, whichever round it is; one that is run again may be good."""
     running = after(1, 1.0)
-    disturbed = replace(record(CANDIDATE, 2, 1.0), reasons=("SIPp: 3 of 50 calls succeeded",))
+    made, times = a_slice(CANDIDATE, 2, 1.0)
+    disturbed = replace(made, reasons=("SIPp: 3 of 50 calls succeeded",))
     rule = gate.enough(CANDIDATE, 0.03)
-    running.add(disturbed)
+    running.add(disturbed, times)
     assert rule(PLAN, running, 2) == ""
-    running.add(disturbed, last=True)
+    running.add(disturbed, times, last=True)
     assert rule(PLAN, running, 2) == f"{disturbed.plan.id}: SIPp: 3 of 50 calls succeeded"
 
 
 def test_a_wider_interval_is_asked_of_the_base_itself() -> None:
     """At 99 % at least, whatever the looks' own alpha is."""
-    (leg, *_) = gate.legs(PLAN, CANDIDATE, after(6, 1.0).comparisons(PLAN, 0.05), 0.05)
+    (leg, *_) = judged(after(6, 1.0), 0.05)
     assert (leg.aa_wide.ci_low or 0) < (leg.aa.ci_low or 0) < (leg.aa.ratio or 0)
     again = stats.at_level(leg.aa_wide, 0.01, 0.05)
     assert (again.ci_low, again.ci_high) == pytest.approx((leg.aa.ci_low, leg.aa.ci_high))
@@ -137,6 +149,25 @@ def test_a_second_run_goes_on_for_the_leg_that_the_first_condemned() -> None:
     assert gate.enough(CANDIDATE, 0.03, ["challenge"])(PLAN, slow, 3).startswith("regression")
     assert gate.enough(CANDIDATE, 0.03, ["another leg"])(PLAN, slow, 3) == ""
     assert gate.enough(CANDIDATE, 0.03, ["another leg"])(PLAN, after(3, 1.0), 3).startswith("pass")
+
+
+def test_few_requests_that_are_slower_are_condemned_by_the_mean_of_all() -> None:
+    """A hundredth of them that takes twelve times as long: the trimmed mean does not see it, so the other has a say."""
+    rule = gate.enough(CANDIDATE, 0.03)
+    assert rule(PLAN, after(3, 1.0, tail=12), 3).startswith("regression")
+    slow = attempt(1.0, tail=12)
+    assert {name for name, one in slow.rulings.items() if one.verdict == Verdict.PASS} == {*LEGS, "registration"}
+    assert gate.condemned(slow) == [f"{name}{gate.ALL}" for name in (*LEGS, "registration")]
+    assert gate.conclude([slow, slow])[0] == Verdict.REGRESSION
+
+
+def test_the_mean_of_all_decides_nothing_else() -> None:
+    """It may be noisier than delta: that is no reason not to know, nor is it a pass or an improvement."""
+    unclear = attempt(1.0, tail=4)
+    assert (unclear.legs[f"challenge{gate.ALL}"].ci_high or 0) > 1.03
+    assert unclear.rulings.keys() == {*LEGS, "registration"}
+    assert gate.conclude([unclear])[0] == Verdict.PASS
+    assert "| - " in page.text(told(unclear))
 
 
 # --- what runs say ----------------------------------------------------------------------------------------------------
@@ -212,7 +243,7 @@ def test_made_up_rounds_are_inconclusive() -> None:
 
 def test_a_number_that_is_none_is_no_number() -> None:
     """A mean of nothing is left out, and does not become a ratio."""
-    assert gate.legs(PLAN, CANDIDATE, {}, 0.05) == []
+    assert gate.legs(PLAN, CANDIDATE, {}, {}, 0.05) == []
     assert gate.attempt(PLAN, [], 0.03, run="a-run", failed=None).verdict == Verdict.INCONCLUSIVE
 
 
@@ -231,7 +262,8 @@ def test_text_says_the_verdict_first() -> None:
     assert lines[0].startswith("REGRESSION: ")
     assert lines[1].startswith("routing new.lua against old.lua, engine lua; a slowdown of up to 3.0 % may pass")
     assert "run 1: a-run, 6 rounds: regression" in lines
-    assert sum(line.startswith("| registration") for line in lines) == 2
+    assert sum(line.startswith("| registration  ") for line in lines) == 2
+    assert sum(line.startswith("| registration, all requests") for line in lines) == 2
 
 
 def test_failed_checks_are_listed() -> None:
@@ -253,7 +285,7 @@ def test_names_are_no_markdown() -> None:
     [
         ([attempt(1.0)], 0, 0),
         ([attempt(0.9)], 0, 0),
-        ([attempt(1.10), attempt(1.10)], 4, 0),
+        ([attempt(1.10), attempt(1.10)], 7, 0),
         ([attempt(1.03, noise=3)], 0, 4),
         ([attempt(1.0, failed=["x"])], 0, 4),
     ],
@@ -263,8 +295,11 @@ def test_junit_has_a_test_a_leg_and_one_for_all(attempts: list[Attempt], failure
     """A regression is a failure; what is not known is an error, and never passes for passed."""
     suite = ET.fromstring(page.junit(told(*attempts)))  # noqa: S314  (our own)
     assert suite.tag == "testsuite"
-    assert [case.get("name") for case in suite] == ["challenge", "authenticated", "registration", "gate"]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", str(failures), str(errors))
+    legs = ["challenge", "authenticated", "registration"]
+    condemned = [f"{leg}{gate.ALL}" for leg in legs] if failures else []
+    assert [case.get("name") for case in suite] == [*legs, *condemned, "gate"]
+    assert (suite.get("failures"), suite.get("errors")) == (str(failures), str(errors))
+    assert suite.get("tests") == str(len(suite))
 
 
 def test_junit_stays_xml_whatever_a_log_line_holds() -> None:

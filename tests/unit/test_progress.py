@@ -107,7 +107,7 @@ def go(console: Console) -> None:
     so_far = Running()
     with RunProgress(console, PLAN) as shown:
         for record in RECORDS:
-            so_far.add(record)
+            so_far.add(record, testing.times(record.plan, testing.slice_log(record.plan)))
             shown.slice_done(record)
             if record.plan.position == len(PLAN.rounds[0].slices):
                 shown.round_done(record.plan.round, so_far)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lab import awake, capacity, claims, frames, host, override, runner, store, summary, testing, validity
+from lab import awake, capacity, claims, frames, host, override, runner, store, summary, testing, trimmed, validity
 from lab import plan as planning
 from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
@@ -22,7 +22,7 @@ from lab.images import FOLDER, Built
 from lab.model import Plan, Role, SlicePlan
 from lab.planted import Routing
 from lab.runner import Specification
-from lab.running import Enough, Running, narrow_enough
+from lab.running import Enough, Running, narrow_enough, whole_mean
 from lab.search import Parameters, Search
 from lab.session import Judges
 from tests.bed import LAYOUT, Bed, World, use
@@ -184,18 +184,20 @@ def test_what_is_said_on_the_way_is_what_is_said_in_the_end(run: Run) -> None:
     def enough(plan: Plan, running: Running, number: int) -> str:
         if number < 2:
             return ""
-        seen.append(running.comparisons(plan, plan.alpha))
+        seen.append([running.comparisons(plan, plan.alpha, mean) for mean in (whole_mean, trimmed.mean)])
         return "that will do"
 
     rounds = tuple(replace(PLAN.rounds[0], number=number, slices=again(number)) for number in (1, 2, 3))
     folder = run(replace(SPECIFICATION, plan=replace(PLAN, rounds=rounds, looks=(2, 3), alpha=0.03)), enough)
     frames.write(folder)
-    found = {(row.cell, row.leg): row.comparison for row in summary.write(folder).comparisons}
-    assert found.keys() == seen[0].keys()
-    for key, one in found.items():
-        assert one.n_rounds == 2
-        assert one.ratio == pytest.approx(seen[0][key].ratio)
-        assert (one.ci_low, one.ci_high) == pytest.approx((seen[0][key].ci_low, seen[0][key].ci_high))
+    said = summary.write(folder)
+    for rows, before in zip((said.comparisons, said.trimmed), seen[0], strict=True):
+        found = {(row.cell, row.leg): row.comparison for row in rows}
+        assert found.keys() == before.keys()
+        for key, one in found.items():
+            assert one.n_rounds == 2
+            assert one.ratio == pytest.approx(before[key].ratio)
+            assert (one.ci_low, one.ci_high) == pytest.approx((before[key].ci_low, before[key].ci_high))
 
 
 def test_nobody_is_asked_after_the_last_round(run: Run) -> None:

@@ -104,6 +104,12 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+def content(log: Path) -> bytes:
+    """A log as it was written, however it is kept."""
+    with logs.opened(log) as lines:
+        return lines.read()
+
+
 def test_slices_run_in_the_planned_order(measure: Measure, world: World, heard: Listener) -> None:
     """Interleaved as the plan has them; all is well, so none twice."""
     measure()
@@ -331,7 +337,7 @@ def test_every_line_of_a_log_is_kept_once(measure: Measure, world: World, run: s
         parts = [run.evidence / "starts" / f"r01-{cell}" / "kamailio.log"]
         parts += [run.evidence / "slices" / piece.id / logs.KEPT for piece in FIRST.slices if piece.cell == cell]
         parts += [run.evidence / "starts" / f"r01-{cell}" / "kamailio-end.log"]
-        assert b"".join(logs.opened(part).read() for part in parts) == (world.volume / f"{cell}.log").read_bytes()
+        assert b"".join(map(content, parts)) == (world.volume / f"{cell}.log").read_bytes()
         assert b"probe-1" in parts[0].read_bytes()
         assert parts[0].read_bytes().count(b"|setup-1|") == 2  # the rehearsal is no slice's
 
@@ -429,7 +435,7 @@ def test_a_log_that_docker_has_is_read_there(measure: Measure, world: World, run
     parts = [run.evidence / "starts" / "r01-lua" / "kamailio.log"]
     parts += [run.evidence / "slices" / piece.id / logs.KEPT for piece in FIRST.slices if piece.cell == "lua"]
     parts += [run.evidence / "starts" / "r01-lua" / "kamailio-end.log"]
-    assert b"".join(logs.opened(part).read() for part in parts) == (world.volume / "lua.log.docker").read_bytes()
+    assert b"".join(map(content, parts)) == (world.volume / "lua.log.docker").read_bytes()
 
 
 def test_a_coloured_log_is_kept_as_it_was_and_read_without(measure: Measure, run: store.Run, heard: Listener) -> None:
@@ -439,7 +445,7 @@ def test_a_coloured_log_is_kept_as_it_was_and_read_without(measure: Measure, run
     for piece in FIRST.slices:
         folder = run.evidence / "slices" / piece.id
         raw = folder / "kamailio-raw.log.gz"
-        assert b"\x1b" not in logs.opened(logs.place(folder)).read()
+        assert b"\x1b" not in content(logs.place(folder))
         assert raw.exists() is (piece.cell == "lua")
         assert not raw.exists() or gzip.decompress(raw.read_bytes()).count(b"\x1b") == 24
 

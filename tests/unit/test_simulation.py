@@ -7,16 +7,16 @@ Numbers of runs leave an error of some 0.4 % in what is counted; the bounds are 
 """
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
-from lab import gate, testing
+from lab import gate, testing, trimmed
 from lab.gate import Attempt
 from lab.model import Plan
-from lab.running import Key, Running
+from lab.running import Key, Mean, Running, whole_mean
 from lab.sequential import nominal_alpha
 from lab.stats import ALPHA, Comparison, Spread, compare, detectable
 from lab.verdict import Verdict
@@ -31,7 +31,20 @@ SLICE, ROUND, DRIFT = 0.06, 0.01, 0.03
 Logs = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
-def legs(seed: int, shape: tuple[int, int, int], ratio: float, count: int) -> list[list[Logs]]:
+def every(times: np.ndarray) -> Logs:
+    """Means of all messages, which are along the last axis."""
+    return np.asarray(times.mean(axis=-1))
+
+
+def quicker(times: np.ndarray) -> Logs:
+    """Trimmed means."""
+    kept = times.shape[-1] - times.shape[-1] * trimmed.LEFT_OUT_PERCENT // 100
+    return np.asarray(np.sort(times, axis=-1)[..., :kept].mean(axis=-1))
+
+
+def legs(
+    seed: int, shape: tuple[int, int, int], ratio: float, count: int, mean: Callable[[np.ndarray], Logs] = every
+) -> list[list[Logs]]:
     """Of each leg what base, candidate and A/A cell cost, per run and round, from means of simulated messages.
 
     `shape` is runs, rounds, slices of a cell in a round.
@@ -45,8 +58,8 @@ def legs(seed: int, shape: tuple[int, int, int], ratio: float, count: int) -> li
         own_round = draw.normal(0, ROUND, (runs, rounds, 1))
         machine = np.exp(drift[..., arm] + own_round + draw.normal(0, SLICE, shape))
         for leg in costs:
-            messages = draw.lognormal(0, LONG_TAIL, (*shape, MESSAGES)).mean(axis=3)
-            leg.append(factor * (machine * messages).mean(axis=2))
+            messages = machine[..., None] * draw.lognormal(0, LONG_TAIL, (*shape, MESSAGES))
+            leg.append(factor * mean(messages.reshape(runs, rounds, -1)))
     return costs
 
 
@@ -173,19 +186,25 @@ GATES = 500
 class Made(Running):
     """What a run says so far, of times that are made up."""
 
-    logs: dict[Key, Logs] = field(default_factory=dict)
+    logs: dict[Mean, dict[Key, Logs]] = field(default_factory=dict)
     rounds: int = 0
 
-    def comparisons(self, plan: Plan, alpha: float = ALPHA) -> dict[Key, Comparison]:
+    def comparisons(self, plan: Plan, alpha: float = ALPHA, mean: Mean = whole_mean) -> dict[Key, Comparison]:
         """After so many rounds."""
         assert plan is PLAN
-        return {key: compare(each[: self.rounds].tolist(), alpha) for key, each in self.logs.items()}
+        return {key: compare(each[: self.rounds].tolist(), alpha) for key, each in self.logs[mean].items()}
 
 
-def runs_of(seed: int, ratio: float) -> Iterator[dict[Key, Logs]]:
-    """Runs of a gate: two legs that take such shares of a whole."""
+def runs_of(seed: int, ratio: float) -> Iterator[dict[Mean, dict[Key, Logs]]]:
+    """Runs of a gate, by both of its means."""
+    both = (_runs_of(seed, ratio, mean) for mean in (every, quicker))
+    return ({whole_mean: one, trimmed.mean: other} for one, other in zip(*both, strict=True))
+
+
+def _runs_of(seed: int, ratio: float, mean: Callable[[np.ndarray], Logs]) -> Iterator[dict[Key, Logs]]:
+    """Two legs that take such shares of a whole."""
     shape = (GATES, GATE["rounds"], GATE["slices"])
-    costs = dict(zip(SHARES, legs(seed, shape, ratio, len(SHARES)), strict=True))
+    costs = dict(zip(SHARES, legs(seed, shape, ratio, len(SHARES), mean), strict=True))
     whole = [np.sum([share * costs[leg][arm] for leg, share in SHARES.items()], axis=0) for arm in range(3)]
     logs = {leg: over_base(each) for leg, each in {**costs, "registration": whole}.items()}
     for run in range(GATES):
@@ -196,14 +215,15 @@ def runs_of(seed: int, ratio: float) -> Iterator[dict[Key, Logs]]:
         }
 
 
-def attempt(logs: dict[Key, Logs], delta: float, before: Sequence[str] = ()) -> Attempt:
+def attempt(logs: dict[Mean, dict[Key, Logs]], delta: float, before: Sequence[str] = ()) -> Attempt:
     """A run up to the look at which the gate's own rule has enough, judged."""
     enough, running = gate.enough("native-candidate", delta, before), Made(logs=logs)
     for look in GATE_LOOKS:
         running.rounds = look
         if enough(PLAN, running, look):
             break
-    judged = gate.legs(PLAN, "native-candidate", running.comparisons(PLAN, PLAN.alpha), PLAN.alpha)
+    quick, whole = (running.comparisons(PLAN, PLAN.alpha, mean) for mean in (trimmed.mean, whole_mean))
+    judged = gate.legs(PLAN, "native-candidate", quick, whole, PLAN.alpha)
     return gate.attempt(PLAN, judged, delta, run="", failed=None)
 
 

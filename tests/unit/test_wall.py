@@ -74,7 +74,7 @@ BOTH = {
         "sampling",
     ),
     *("robust", "running", "scenario", "search", "sequential", "stats", "store", "testing", "topology", "tuning"),
-    *("turns", "untrusted", "validity", "verdict", "versions"),
+    *("trimmed", "turns", "untrusted", "validity", "verdict", "versions"),
     *("__init__", "arguments", "cli", "commands", "output", "progress"),
 }
 
