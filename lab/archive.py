@@ -187,6 +187,7 @@ def _check_seal(where: Path, run: str, texts: Mapping[str, str], found: Mapping[
 def _run_that_is_sealed(where: Path, text: str) -> str:
     """By its status; the id that it has there."""
     status = store.parse(store.Status, text.encode(), f"{where}: {store.STATUS}")
+    store.require_known(status.schema_version, where)
     if status.status != "sealed" or not RUN.fullmatch(status.run):
         raise BadInputError(f"{where}: is not sealed: it is running, or its driver was killed")
     return status.run

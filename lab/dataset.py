@@ -46,6 +46,7 @@ class Part:
 
 def derive(run: Path) -> Summary:
     """Frames, figures and description of a run, from its evidence."""
+    store.status(run)  # before anything gives way: a version that is yet to come is left as it is
     for stale in (run / FRAMES).glob("*.csv"):
         stale.unlink()
     frames.write(run)

@@ -1,8 +1,8 @@
 """A gate's decisions: when its rounds are enough, what an attempt says, and what two of them say together. Pure.
 
-docs/gate.md explains them. What passes is decided by trimmed means, which have half the noise; the means of all
-requests may condemn, so that a slowdown of few requests does not go unseen. A regression is only called one when a
-second, fresh attempt calls it that as well.
+docs/gate.md explains them. Each leg is judged by its trimmed mean, and by the mean of all of its requests, which is
+noisier, so that a slowdown of few requests does not go unseen. A regression is only called one when a second, fresh
+attempt calls it that as well.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 
 NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
-ALL = ", all requests"  # after a leg's name: by the mean of all, not by the trimmed one
+ALL = " (all requests)"  # after a leg's name: by the mean of all, not by the trimmed one
+ALLOWANCE = 2.0  # so many deltas may pass by the mean of all: it has twice the noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Attempt:
     rounds: int
     verdict: Verdict
     legs: dict[str, Comparison]  # by trimmed means, and by those of all requests
-    rulings: dict[str, Ruling]  # of the former, and of those of the latter that condemn
+    rulings: dict[str, Ruling]
     aa: dict[str, Comparison]  # the base against itself
     failed: tuple[str, ...] = ()  # checks
 
@@ -60,10 +61,11 @@ def enough(candidate: str, delta: float, before: Sequence[str] = ()) -> Enough:
         if number not in plan.looks:
             return ""
         quick, every = running.comparisons(plan, plan.alpha, trimmed.mean), running.comparisons(plan, plan.alpha)
-        rulings = _rulings(legs(plan, candidate, quick, every, plan.alpha), delta)
+        judged = legs(plan, candidate, quick, every, plan.alpha)
+        rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
         whole = verdict.of_all(list(rulings.values()))
-        slower = [leg for leg, ruling in rulings.items() if ruling.verdict == Verdict.REGRESSION]
-        if slower and before and not set(slower) & set(before):
+        slower = {leg_of(name) for name, ruling in rulings.items() if ruling.verdict == Verdict.REGRESSION}
+        if slower and before and not slower & set(before):
             return ""
         return "" if whole == Verdict.INCONCLUSIVE else f"{whole}, by what is known so far"
 
@@ -83,27 +85,23 @@ def legs(
             found=comparison,
             aa=found[plan.aa_cell, leg],
             aa_wide=stats.at_level(found[plan.aa_cell, leg], alpha, min(AA_ALPHA, alpha)),
+            allowance=allowance,
         )
-        for found, suffix in ((quick, ""), (every, ALL))
+        for found, suffix, allowance in ((quick, "", 1.0), (every, ALL, ALLOWANCE))
         for (cell, leg), comparison in found.items()
         if cell == candidate and (plan.aa_cell, leg) in found
     ]
 
 
-def _rulings(judged: Sequence[Leg], delta: float) -> dict[str, Ruling]:
-    """Of each leg by its trimmed mean; by the mean of all only where that condemns."""
-    rulings = {leg.name: verdict.of_leg(leg, delta) for leg in judged}
-    return {
-        name: ruling
-        for name, ruling in rulings.items()
-        if not name.endswith(ALL) or ruling.verdict == Verdict.REGRESSION
-    }
+def leg_of(name: str) -> str:
+    """The leg, by whichever mean it is judged."""
+    return name.removesuffix(ALL)
 
 
 def attempt(plan: Plan, judged: Sequence[Leg], delta: float, *, run: str, failed: Sequence[str] | None) -> Attempt:
     """Judge a run; `failed` are the checks that make it invalid, None where it is valid."""
     bad = None if failed is None else Ruling(Verdict.INVALID, "the run is not valid")
-    rulings = {name: bad or ruling for name, ruling in _rulings(judged, delta).items()}
+    rulings = {leg.name: bad or verdict.of_leg(leg, delta) for leg in judged}
     return Attempt(
         run=run,
         valid=failed is None,
@@ -138,14 +136,16 @@ def conclude(attempts: Sequence[Attempt]) -> tuple[Verdict, str]:
         return Verdict.INCONCLUSIVE, f"a first run said regression, a second one {last.verdict}: {why}"
     slower = [condemned(attempt) for attempt in attempts]
     if both := [leg for leg in slower[-1] if all(leg in legs for legs in slower)]:
-        return Verdict.REGRESSION, f"{_why(last, both)}; confirmed by a second run"
+        names = [name for name, one in last.rulings.items() if one.verdict == last.verdict and leg_of(name) in both]
+        return Verdict.REGRESSION, f"{_why(last, names)}; confirmed by a second run"
     first, second = (", ".join(legs) for legs in slower)
     return Verdict.INCONCLUSIVE, f"a first run condemned {first}, a second one {second}: neither confirms the other"
 
 
 def condemned(attempt: Attempt) -> list[str]:
-    """The legs in which it was a regression."""
-    return [leg for leg, ruling in attempt.rulings.items() if ruling.verdict == Verdict.REGRESSION]
+    """The legs in which it was a regression, by either mean."""
+    slower = (leg_of(name) for name, ruling in attempt.rulings.items() if ruling.verdict == Verdict.REGRESSION)
+    return list(dict.fromkeys(slower))
 
 
 def _why(attempt: Attempt, legs: Sequence[str]) -> str:

@@ -88,7 +88,9 @@ def tally(
             messages[leg] += 1
             usec_sum[leg] += usec
             if times is not None:
-                times.setdefault(leg, Counter())[usec] += 1
+                if leg not in times:
+                    times[leg] = Counter()
+                times[leg][usec] += 1
     names = leg_names(legs)
     return Tally(
         messages={leg: messages[leg] for leg in names},

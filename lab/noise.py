@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from lab import stats, store, trimmed
+from lab.gate import ALL, ALLOWANCE
 from lab.model import Plan
 from lab.stats import Comparison, Spread
 from lab.summary import Summary
@@ -33,19 +34,26 @@ class Entry:
     legs: dict[str, Comparison]
     deviations: dict[str, float]  # by leg, of the rounds' log ratios; of a leg without an interval there is none
 
+    @property
+    def deviation(self) -> float | None:
+        """Of the noisiest leg, as a gate sees it: of what may be slower by several deltas its share."""
+        seen = (one / (ALLOWANCE if leg.endswith(ALL) else 1) for leg, one in self.deviations.items())
+        return max(seen, default=None)
+
 
 def entry(folder: Path, plan: Plan, summary: Summary) -> Entry:
-    """What a run says of its baseline against itself, by the means that a gate goes by."""
-    rows = [row for row in summary.trimmed if row.cell == plan.aa_cell]
-    deviations = {row.leg: stats.deviation(row.comparison, plan.alpha) for row in rows}
+    """What a run says of its baseline against itself, by both means that a gate goes by."""
+    both = ((summary.trimmed, ""), (summary.comparisons, ALL))
+    legs = {f"{row.leg}{of}": row.comparison for rows, of in both for row in rows if row.cell == plan.aa_cell}
+    deviations = {leg: stats.deviation(found, plan.alpha) for leg, found in legs.items()}
     return Entry(
         run=folder.name,
         machine=machine_at(folder),
         design=design_of(plan),
         cell=plan.cell(plan.aa_cell).baseline,
         valid=summary.valid,
-        rounds=max((row.n_rounds for row in rows), default=0),
-        legs={row.leg: row.comparison for row in rows},
+        rounds=max((found.n_rounds for found in legs.values()), default=0),
+        legs=legs,
         deviations={leg: spread for leg, spread in deviations.items() if spread is not None},
     )
 
@@ -116,7 +124,7 @@ def smallest_delta(entries: Iterable[Entry], machine: str, plan: Plan) -> float 
     By the median of the last valid entries of this machine and design; None where there is none.
     """
     valid = [one for one in alike(entries, machine, plan) if one.valid and one.deviations]
-    return detectable(median(max(one.deviations.values()) for one in valid[-RECENT:]), plan) if valid else None
+    return detectable(median(one.deviation or 0.0 for one in valid[-RECENT:]), plan) if valid else None
 
 
 def _key(whole: dict[str, object]) -> str:

@@ -5,7 +5,7 @@ A live view on a terminal; plain lines in a pipe, and fewer of them where CI say
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from lab import running
 from lab.model import OTHER, Plan, SlicePlan, SliceRecord
-from lab.running import Running
+from lab.running import Key, Mean, Running, whole_mean
 from lab.stats import Comparison
 
 QUIET_SECONDS = 10  # between two lines where nothing can be drawn
@@ -54,8 +54,8 @@ class Lines:
 class RunProgress:
     """Hears the session (lab.session.Reporter) and shows it. Use as a context manager."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        """The plan says how many slices there are; repeats come on top."""
+    def __init__(self, console: Console, plan: Plan, mean: Mean = whole_mean) -> None:
+        """The plan says how many slices there are; repeats come on top. Ratios are of these means."""
         self._console = console
         slices = [piece for planned in plan.rounds for piece in planned.slices]
         self._total, self._done, self._at_once = len(slices), 0, plan.at_once
@@ -63,10 +63,10 @@ class RunProgress:
         self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
         self._quiet_seconds = QUIET_SECONDS_IN_CI if os.environ.get("CI") else QUIET_SECONDS
-        self._plan = plan
+        self._plan, self._mean = plan, mean
         self._ratios = Table.grid(padding=(0, 2))
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
@@ -75,10 +75,11 @@ class RunProgress:
         self._task = self._bar.add_task("starting", total=self._total, left="")
         # A thread that draws ten times a second has no place beside a measurement.
         self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._can_draw = console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI")
 
     def __enter__(self) -> Self:
         """Start drawing, or begin counting."""
-        if self._console.is_terminal:
+        if self._can_draw:
             self._live.start()
             self._draw()
         return self
@@ -91,18 +92,18 @@ class RunProgress:
 
     def _draw(self) -> None:
         if self._live.is_started:
-            self._live.update(Group(self._ratios, self._bar), refresh=True)
+            self._live.update(Group(self._bar, self._ratios), refresh=True)  # what is too long is cut at its end
 
     def stage(self, text: str) -> None:
         """Something other than load is going on."""
         self._bar.update(self._task, description=text)
         self._draw()
-        if not self._console.is_terminal:
+        if not self._can_draw:
             self._console.print(f"{text}{self._left()}", highlight=False, markup=False, soft_wrap=True)
 
     def detail(self, text: str) -> None:
         """A line of what that is about."""
-        if self._console.is_terminal:
+        if self._can_draw:
             self._bar.update(self._task, description=text[: self._console.width // 2])
             self._draw()
         else:
@@ -122,10 +123,10 @@ class RunProgress:
             self._seconds_left -= self._seconds(record.plan)
         for reason in record.reasons:
             self.note(f"{record.plan.id}: {reason}")
-        line = f"{record.plan.id}: {_means(record)}"
+        line = f"{record.plan.id} at {record.plan.rate_per_s}/s: {_means(record)}"
         self._bar.update(self._task, completed=self._done, description=line, left=self._left())
         self._draw()
-        if not self._console.is_terminal and time.monotonic() - self._said > self._quiet_seconds:
+        if not self._can_draw and time.monotonic() - self._said > self._quiet_seconds:
             self._said = time.monotonic()
             self._console.print(
                 f"{self._done}/{self._total} {line}{self._left()}", highlight=False, markup=False, soft_wrap=True
@@ -133,12 +134,13 @@ class RunProgress:
 
     def round_done(self, number: int, so_far: Running) -> None:
         """One more round: what all of them say until now."""
-        found = list(_so_far(self._plan, so_far))
+        found = list(_so_far(self._plan, so_far.comparisons(self._plan, self._plan.alpha, self._mean)))
         self._ratios = Table.grid(padding=(0, 2))
+        self._ratios.add_row(f"after round {number} of {len(self._plan.rounds)}:")
         for name, what, comparison in found[:MOST_SHOWN]:
             self._ratios.add_row(name, what, _ratio(comparison), f"{comparison.n_rounds} rounds")
         self._draw()
-        if found and not self._console.is_terminal:
+        if found and not self._can_draw:
             said = ", ".join(f"{name} {what} {_ratio(comparison)}" for name, what, comparison in found)
             self._console.print(f"after round {number}: {said}", highlight=False, markup=False, soft_wrap=True)
 
@@ -154,9 +156,8 @@ class RunProgress:
         return f", {minutes} min {seconds:02d} s left" if minutes else f", {seconds} s left"
 
 
-def _so_far(plan: Plan, so_far: Running) -> Iterator[tuple[str, str, Comparison]]:
+def _so_far(plan: Plan, found: Mapping[Key, Comparison]) -> Iterator[tuple[str, str, Comparison]]:
     """Each cell over its baseline, by all legs together where there is such a thing, else by its last leg."""
-    found = so_far.comparisons(plan, plan.alpha)
     for cell in plan.cells:
         legs = list(running.compared(plan, cell.name))
         if legs and found[cell.name, legs[-1]].ratio is not None:

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: ratios from its slices' tallies, and whether a declared rule has enough of them.
+"""What a run says while it goes on: ratios from its slices' logs, and whether a declared rule has enough of them.
 
 Left and right of the wall; what counts in the end is the summary, from every message.
 """

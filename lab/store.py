@@ -68,8 +68,8 @@ def _in_this_form(kind: type, content: bytes, name: str) -> bytes:
         return content
     try:
         upgraded = upgrade(found)
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise BadInputError(f"{name}: of an earlier version, and damaged: {error!r}") from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise BadInputError(f"{name}: of an earlier version, and cannot be read as one: {error!r}") from error
     return content if upgraded is found else json.dumps(upgraded).encode()
 
 

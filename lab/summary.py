@@ -4,7 +4,7 @@ Right of the wall: a run's folder is enough, neither Docker nor MySQL is asked.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +107,7 @@ def read(run: Path) -> Summary:
     """Read what `write` wrote, in this version or an earlier one."""
     version = store.load(_Versioned, run / FILE).schema_version  # first: fields differ from version to version
     store.require_known(version, run / FILE)
-    if version == 1:  # its fields had other names
-        return _made_of(run)
-    return replace(store.load(Summary, run / FILE), schema_version=SCHEMA_VERSION)
+    return _made_of(run) if version < SCHEMA_VERSION else store.load(Summary, run / FILE)
 
 
 def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:

@@ -26,13 +26,15 @@ class Verdict(StrEnum):
 class Leg:
     """One leg (or all of a call together) of the candidate against the base, and of the base against itself.
 
-    `aa` is at the candidate's own alpha, `aa_wide` at AA_ALPHA or less, if the candidate's is less.
+    `aa` is at the candidate's own alpha, `aa_wide` at AA_ALPHA or less, if the candidate's is less. `allowance` is how
+    many deltas may pass: one, or more of a figure that is noisier and only guards against what the other does not see.
     """
 
     name: str
     found: Comparison
     aa: Comparison
     aa_wide: Comparison
+    allowance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,14 @@ class Ruling:
 
 
 def of_leg(leg: Leg, delta: float) -> Ruling:
-    """Of one leg; `delta` is the slowdown that may pass, a ratio less 1."""
-    ruling = _by_interval(leg.found, delta)
+    """Of one leg; `delta` is the slowdown that may pass, a ratio less 1.
+
+    A figure with an allowance condemns beyond delta, passes below so many of them, and is no improvement.
+    """
+    ruling = _by_interval(leg.found, delta, delta * leg.allowance)
     if ruling.verdict == Verdict.INCONCLUSIVE:
         return ruling
-    doubt = _doubt(leg, delta, ruling.verdict)
+    doubt = _doubt(leg, delta * leg.allowance, ruling.verdict)
     return Ruling(Verdict.INCONCLUSIVE, f"{ruling.reason}, but {doubt}") if doubt else ruling
 
 
@@ -61,21 +66,21 @@ def of_all(rulings: Sequence[Ruling]) -> Verdict:
     return Verdict.PASS if said else Verdict.INCONCLUSIVE
 
 
-def _by_interval(found: Comparison, delta: float) -> Ruling:
+def _by_interval(found: Comparison, delta: float, passes: float) -> Ruling:
     low, high = found.ci_low, found.ci_high
     if low is None or high is None:
         what = "no round" if not found.n_rounds else "one round" if found.n_rounds == 1 else "rounds without any spread"
         return Ruling(Verdict.INCONCLUSIVE, f"{what}, so no interval")
     if low > 1 + delta:
         return Ruling(Verdict.REGRESSION, f"it is slower by {_percent(low - 1)} at least")
-    if high < 1 - delta:
+    if high < 1 - delta and passes == delta:
         return Ruling(Verdict.IMPROVEMENT, f"it is faster by {_percent(1 - high)} at least")
-    if high < 1 + delta:
+    if high < 1 + passes:
         return Ruling(Verdict.PASS, f"it is slower by {_percent(max(0.0, high - 1))} at most")
     return Ruling(Verdict.INCONCLUSIVE, f"it may be slower by {_percent(high - 1)}, or by {_percent(low - 1)}")
 
 
-def _doubt(leg: Leg, delta: float, verdict: Verdict) -> str:
+def _doubt(leg: Leg, passes: float, verdict: Verdict) -> str:
     """Why the run's own A/A arm does not let it say that; nothing when it does."""
     aa, wide = leg.aa, leg.aa_wide
     if aa.ci_low is None or aa.ci_high is None or wide.ci_low is None or wide.ci_high is None:
@@ -83,7 +88,7 @@ def _doubt(leg: Leg, delta: float, verdict: Verdict) -> str:
     if wide.excludes_one:
         return f"the base differs from itself ({wide.ci_low:.3f} to {wide.ci_high:.3f})"
     width = max(aa.ci_high - 1, 1 - aa.ci_low)
-    claimed = delta if verdict == Verdict.PASS else abs((leg.found.ratio or 1) - 1)
+    claimed = passes if verdict == Verdict.PASS else abs((leg.found.ratio or 1) - 1)
     if width > claimed:
         return f"the base may differ from itself by {_percent(width)}, which is more"
     return ""

@@ -77,10 +77,11 @@ need_packages() {
   apt_install --no-install-recommends "$@"
 }
 
-# need_browser: whichever chromium is here will do.
+# need_browser: whichever chromium is here, and runs, will do. (Ubuntu's package is a stub that asks for snap.)
 need_browser() {
   local name
-  for name in chromium chromium-browser google-chrome; do ! command -v "$name" >/dev/null || return 0; done
+  for name in google-chrome chromium chromium-browser; do ! "$name" --version >/dev/null 2>&1 || return 0; done
+  [[ $(release_of ID) == debian ]] || refuse "no browser here" "a chromium or google-chrome that runs: Debian has one"
   need_packages chromium
 }
 

@@ -7,6 +7,7 @@ real. Everything else is answered as the real thing answers: recorded, or built 
 import io
 import math
 import os
+import random
 import re
 import subprocess
 import threading
@@ -244,8 +245,9 @@ class Kamailio(Double):
         self.statistics[sampling.RECEIVED] += len(scenario.legs) * calls
         self.statistics.update({name: times * calls for name, times in scenario.counters.items()})
         ids = [f"{prefix}{number}" for number in range(1, calls + 1)]
+        chance = random.Random(f"{self.cell.name} {prefix}")  # noqa: S311  (reproducible, no secret)
         lines = (
-            testing.latency_line(one, 50 * leg.cseq, cseq=leg.cseq, method=leg.method)
+            testing.latency_line(one, round(50 * leg.cseq * chance.paretovariate(3)), cseq=leg.cseq, method=leg.method)
             for one in ids
             for leg in scenario.legs
         )

@@ -45,12 +45,17 @@ def _measure(options: argparse.Namespace, *, new_rate: bool = False) -> Path:
 
 
 def carry_out(specification: "Specification", client: "DockerClient", results: Path, **rule: "Enough") -> Path:
-    """Run it, with its progress on standard error; the sealed folder. `enough` may be given, as lab.runner has it."""
-    from lab import runner, validity
+    """Run it, with its progress on standard error; the sealed folder.
+
+    `enough` may be given, as lab.runner has it: by a gate, whose ratios are of trimmed means.
+    """
+    from lab import runner, trimmed, validity
     from lab.progress import RunProgress
+    from lab.running import whole_mean
     from lab.session import Judges
 
-    with RunProgress(Console(stderr=True, highlight=False), specification.plan) as progress:
+    mean = trimmed.mean if rule else whole_mean
+    with RunProgress(Console(stderr=True, highlight=False), specification.plan, mean) as progress:
         judges = Judges(validity.judge, validity.judge_start)
         return runner.run(specification, client, results, judges=judges, reporter=progress, **rule)
 

@@ -163,9 +163,9 @@ def _load(run: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame
     try:
         schema = pq.read_schema(path)
         version = _version(schema, path)
-        if version == SCHEMA_VERSION or table is MESSAGES:  # whose columns never were others
+        if table is MESSAGES or (version == SCHEMA_VERSION and schema.names == table.schema.names):
             read = pq.read_table(path, columns=None if wanted is None else list(wanted))
-        else:
+        else:  # of an earlier version, or of one that had fewer columns: what they were made of has the rest
             read = _of_records(run, table)
             schema = read.schema
     except FileNotFoundError as error:

@@ -95,7 +95,8 @@ def _texts(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _some_lines(log: BufferedIOBase) -> bytes:
-    return log.read(PART_BYTES) + log.readline()
+    """Whole lines; but for one that is longer than the tokeniser takes, which it tells."""
+    return log.read(PART_BYTES) + log.readline(BLOCK_BYTES + 1)
 
 
 class _Slice:

@@ -1,8 +1,8 @@
 """Figures of a report, drawn by matplotlib from plain values: as SVG for the page, and as PNG. Knows nothing of runs.
 
-A figure is as wide as a phone, so that its letters can be read there. Colours are Okabe's and Ito's, with three more,
-which stay apart for colour-blind eyes, and lines differ in their dashes as well. On the page each colour is a variable
-of the style sheet, so that dark is dark.
+A figure is as wide as a phone, so that its letters can be read there. Colours are Okabe's and Ito's, the light blue
+darker so that it stands out on white, with three more, which stay apart for colour-blind eyes, and lines differ in
+their dashes as well. On the page each colour is a variable of the style sheet, so that dark is dark.
 """
 
 import io
@@ -22,7 +22,7 @@ from matplotlib.typing import RcKeyType
 
 WIDTH = 4.6  # inches: 440 px on a page
 INK, GRID, BAND, PAPER = "#1f2328", "#d0d7de", "#e6ebf1", "#ffffff"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f6000", "#56b4e9", "#8250df", "#57606a")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f6000", "#2f8fd0", "#8250df", "#57606a")
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))
 VARIABLES = {INK: "ink", GRID: "grid", BAND: "band", PAPER: "paper"} | {
     colour: f"c{number}" for number, colour in enumerate(COLOURS)

@@ -1,13 +1,11 @@
-"""Sections on what a run's figures are worth: validity, the observer, and what the page of 2018 says."""
+"""Sections on what a run's figures are worth: validity, and the observer."""
 
 from collections.abc import Iterator
 
 import pandas as pd
 
-from lab import published
-from lab.model import NATIVE
 from lab.observation import WAYS
-from lab.report import story, view, words
+from lab.report import view, words
 from lab.report.section import Section
 from lab.report.told import Told
 
@@ -67,29 +65,6 @@ def observer(told: Told) -> Iterator[Section]:
         ("share", "of what"),
         tuple(facts),
     )
-
-
-def page_of_2018(told: Told) -> Iterator[Section]:
-    """Where both have an engine; the page's Python is Python 2."""
-    there = {one.engine: one.found for one in published.of_the_page()}
-    rows = []
-    for row in told.summary.comparisons:
-        cell = told.summary.cells[row.cell]
-        engine = cell.engine.removesuffix("3")
-        over_native = told.summary.cells[row.baseline].engine == NATIVE and row.cell != told.summary.aa_cell
-        if over_native and row.cell in told.cells and row.leg == cell.whole and engine in there:
-            theirs = f"{words.ratio(there[engine].ratio)} ({words.interval(there[engine])})"
-            ours = f"{words.ratio(row.ratio)} ({words.interval(row)})"
-            rows.append((told.name(row.cell), ours, row.leg, story.ENGINES[engine], theirs))
-    if rows:
-        yield Section(
-            "published",
-            "What the page of 2018 says",
-            "Another machine, Kamailio 5.2.0, all requests in one heap, and very probably without authentication: it "
-            "stands here to be looked at, not to be compared with (docs/2018.md).",
-            ("cell", "here, over native", "of what", "there", "there, over native, all requests"),
-            tuple(rows),
-        )
 
 
 def _share(slices: pd.DataFrame, column: str, times: int = 1) -> str:

@@ -7,7 +7,7 @@ from lab.gate import Attempt, Gate
 from lab.model import Plan
 from lab.noise import Entry, detectable
 from lab.report.markdown import table
-from lab.report.words import ABSENT, interval, percent, ratio
+from lab.report.words import interval, percent, ratio
 from lab.verdict import Verdict
 
 SHOWN = 8  # failed checks
@@ -68,17 +68,11 @@ def _rows(attempt: Attempt) -> list[tuple[str, ...]]:
             ratio(found.ratio),
             interval(found),
             percent(found.mde),
-            _ruling(attempt, leg),
+            f"{attempt.rulings[leg].verdict}: {attempt.rulings[leg].reason}",
             interval(attempt.aa[leg]),
         )
         for leg, found in attempt.legs.items()
     ]
-
-
-def _ruling(attempt: Attempt, leg: str) -> str:
-    """The mean of all requests has none, unless it condemns."""
-    ruling = attempt.rulings.get(leg)
-    return f"{ruling.verdict}: {ruling.reason}" if ruling else ABSENT
 
 
 def _failed(attempt: Attempt) -> Iterator[str]:
@@ -130,12 +124,9 @@ def _noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | N
     ]
     yield from table(("leg", "ratio", f"interval at {1 - plan.alpha:.1%}", "a gate finds"), rows)
     yield ""
-    yield "The same on this machine so far, by its noisiest leg:"
+    yield "The same on this machine so far, by its noisiest leg (of all requests by half, for twice delta may pass):"
     yield ""
-    history = [
-        (one.run, _found(max(one.deviations.values(), default=None), plan), "" if one.valid else "invalid")
-        for one in entries
-    ]
+    history = [(one.run, _found(one.deviation, plan), "" if one.valid else "invalid") for one in entries]
     yield from table(("run", "a gate finds", ""), history)
     yield ""
     yield (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lab.report import checks, costs, machine, times
+from lab.report import checks, costs, machine, page_of_2018, times
 from lab.report.section import Section
 from lab.report.told import Told
 
@@ -18,5 +18,5 @@ def all_of(told: Told) -> Iterator[Section]:
     yield from machine.cpus_of(told.folder)
     yield from checks.validity(told)
     yield from checks.observer(told)
-    yield from checks.page_of_2018(told)
+    yield from page_of_2018.sections(told)
     yield from machine.environment_of(told.folder, told.plan)

@@ -30,6 +30,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from lab.errors import Exit
+from lab.gate import ALL
 from lab.testbed import LABEL_RUN
 from tests.docker.driver import SCRIPT, rewrite, scripts
 
@@ -38,7 +39,8 @@ WORDS = {"pass", "improvement", "regression", "inconclusive", "invalid"}
 STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
 
 
-CALIBRATED = 40  # turns of the planted loop
+CALIBRATED = 200  # turns of the planted loop: half a challenge, so that a percent of noise is two of its cost
+ONE_IN = 100  # requests, of a planted tail
 
 
 @dataclass(slots=True)
@@ -69,10 +71,15 @@ def _parity(_: Path, _known: Known) -> str:
     return "parity"
 
 
-def _with_loop(folder: Path, turns: int) -> str:
-    """A loop at the head of every request; a planted wait (parity-plus-1us) is too coarse a share of a challenge."""
+def _with_loop(folder: Path, turns: int, *, calls: str = "") -> str:
+    """A loop at the head of every request; a planted wait (parity-plus-1us) is too coarse a share of a challenge.
+
+    `calls` is a regular expression: only of Call-IDs that match it.
+    """
     slower = scripts(folder / f"{turns}-turns")
     loop = f"    $var(turn) = {turns};\n    while ($var(turn) > 0) {{ $var(turn) = $var(turn) - 1; }}\n"
+    if calls:
+        loop = f'    if ($ci =~ "{calls}") {{\n{loop}    }}\n'
     rewrite(slower / "native.cfg", "request_route {\n", f"request_route {{\n{loop}")
     with (slower / "native.cfg").open("a") as script:
         script.write("\nmax_while_loops=1000000\n")
@@ -88,6 +95,15 @@ def _slower(share: float) -> Candidate:
 
     def candidate(folder: Path, known: Known) -> str:
         return _with_loop(folder, round(share * known.challenge_usec / known.turn_usec))
+
+    return candidate
+
+
+def _tail(share: float) -> Candidate:
+    """The same on average, all of it in one call of a hundred, since SIPp numbers them."""
+
+    def candidate(folder: Path, known: Known) -> str:
+        return _with_loop(folder, round(share * ONE_IN * known.challenge_usec / known.turn_usec), calls="00$")
 
     return candidate
 
@@ -108,6 +124,7 @@ CLAIMS = (
     Claim("calibration", 1, _calibration, frozenset({"pass"}), delta="90%"),
     Claim("planted 10 %", 5, _slower(0.10), frozenset({"regression"})),
     Claim("planted 5 %", 3, _slower(0.05), frozenset({"regression", "inconclusive"})),
+    Claim("tail of 25 %", 1, _tail(0.25), frozenset({"regression"})),
     Claim("answers 200", 1, _broken('    sl_send_reply("200", "OK");\n    exit;\n'), frozenset({"invalid"})),
     Claim("does not load", 1, _broken("    no_such_function();\n"), frozenset({"invalid"})),
     Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),
@@ -170,7 +187,7 @@ def learn(known: Known, claim: Claim, results: Path, found: dict[str, Any]) -> s
         known.challenge_usec = float(summary["cells"][f"{ENGINE}-base"]["legs"]["challenge"]["mean_usec"])
         return f"a challenge takes {known.challenge_usec:.1f} usec here"
     if claim.candidate is _calibration:
-        ratio = found["attempts"][-1]["legs"]["challenge"]["ratio"]
+        ratio = found["attempts"][-1]["legs"][f"challenge{ALL}"]["ratio"]
         known.turn_usec = (ratio - 1) * known.challenge_usec / CALIBRATED
         return f"a turn of the loop takes {known.turn_usec:.3f} usec here"
     return ""

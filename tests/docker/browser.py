@@ -12,14 +12,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 PHONE, DESKTOP = 390, 1100  # px wide
 HEIGHT = 900
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("google-chrome", "chromium", "chromium-browser")
 
-# Of each figure: its name, its size, how much is drawn, the height of its smallest letters.
+# Of each figure: its name, its size, how much is drawn, the size of its smallest letters as they are on the screen.
 _FIGURES = """
 () => [...document.querySelectorAll("svg")].map(svg => {
   const box = svg.getBoundingClientRect();
-  const letters = [...svg.querySelectorAll("text")].map(text => text.getBoundingClientRect())
-    .map(text => Math.min(text.width, text.height)).filter(size => size > 0);
+  const letters = [...svg.querySelectorAll("text")].map(text =>
+    parseFloat(getComputedStyle(text).fontSize) * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b));
   return [svg.getAttribute("aria-label"), box.width, box.height,
           svg.querySelectorAll("path, use, rect").length, Math.min(...letters)];
 })
@@ -44,7 +44,7 @@ class Figure:
     width: float
     height: float
     drawn: int  # shapes
-    letters: float  # height of the smallest
+    letters: float  # size of the smallest
 
 
 @dataclass

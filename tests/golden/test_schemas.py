@@ -100,5 +100,5 @@ def test_a_damaged_plan_of_an_earlier_version_is_named(version: str, tmp_path: P
     content = json.loads(place.read_text())
     del content["cells"]
     place.write_text(json.dumps(content))
-    with pytest.raises(BadInputError, match=r"plan\.json: of an earlier version, and damaged"):
+    with pytest.raises(BadInputError, match=r"plan\.json: of an earlier version, and cannot be read"):
         store.load(Plan, place)

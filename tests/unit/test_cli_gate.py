@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class World:
     broken: bool = False  # the candidate's start is not proven
     dies: str = ""  # the cell whose Kamailio does, at the start of the first round
     disturbed: bool = False  # two slices of the first round are run again, of which one stays invalid
+    tails: set[str] = dataclasses.field(default_factory=set)  # cells of which few requests are slow
     runs: list[str] = dataclasses.field(default_factory=list)
     carried_out: list[Specification] = dataclasses.field(default_factory=list)
 
@@ -84,6 +86,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
                     factor=factor if piece.cell.endswith("-candidate") else 1.0,
                 )
                 log = log.replace(f"|{piece.round + 100 * len(place.runs)}.".encode(), f"|{piece.round}.".encode())
+                log = slow_tail(log) if piece.cell in place.tails else log
                 made.append((testing.record(piece, log, engine=plan.cell(piece.cell).engine), log))
                 if place.disturbed and (piece.round, piece.position) in {(1, 2), (1, 3)}:
                     done = made.pop()[0]
@@ -211,6 +214,33 @@ def test_a_gate_ends_at_the_look_that_settles_it(gate: Gate, world: World) -> No
     gate()
     plans = [store.load(Plan, world.results / run / "evidence" / "plan.json") for run in world.runs]
     assert [len(plan.rounds) for plan in plans] == [4, 8]
+
+
+def slow_tail(log: bytes) -> bytes:
+    """A log in which the seventh call's requests take a hundred times as long."""
+    return re.sub(rb"(-7\|.* in: \d+)( usec)", rb"\g<1>00\g<2>", log)
+
+
+def test_few_slow_requests_of_a_candidate_are_condemned_by_the_mean_of_all(gate: Gate, world: World) -> None:
+    """Which the trimmed mean does not see; the verdict is of the summary as well as of the looks on the way."""
+    world.tails = {"native-candidate"}
+    code, out, _ = gate()
+    assert code == Exit.REGRESSION
+    assert out.startswith("REGRESSION: challenge (all requests): it is slower by ")
+    assert "| challenge                " in out
+    assert re.search(r"\| challenge +\|.*\| pass: ", out)
+
+
+def test_what_few_requests_of_the_base_take_is_noise_of_the_mean_of_all(gate: Gate, world: World) -> None:
+    """The history has both, and entries of another design do not count."""
+    world.tails = {"native-base-aa"}
+    assert gate()[0] == Exit.INCONCLUSIVE
+    (entry,) = noise.history(world.results)
+    assert (entry.legs["challenge (all requests)"].ratio or 0) > 1.5
+    assert entry.legs["challenge"].ratio == pytest.approx(1, abs=0.05)
+    plan = store.load(Plan, world.results / world.runs[0] / "evidence" / "plan.json")
+    assert noise.smallest_delta([entry], entry.machine, plan)
+    assert noise.smallest_delta([replace(entry, design="of before")], entry.machine, plan) is None
 
 
 def test_it_is_told_to_programs(gate: Gate, world: World, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """From a run's evidence to its frames: what is in them, and what happens when evidence is missing or was changed."""
 
 import gzip
+import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lab import frames, logs, plan, store, testing
+from lab import dataset, frames, logs, plan, store, testing
 from lab.errors import BadInputError, SetupError
+from lab.frames import log
 from lab.frames.columns import SLICES, TABLES
-from lab.frames.table import Table
+from lab.frames.table import VERSION, Table
 from lab.latency import tally
 from lab.model import Plan, Sample, SliceRecord, Worker
 
@@ -53,8 +56,8 @@ def change(path: Path, edit: Callable[[SliceRecord], SliceRecord]) -> None:
 
 def relog(run: Path, edit: Callable[[bytes], bytes]) -> None:
     """Write the first slice's log anew."""
-    log = evidence(run, "slices", FIRST, logs.KEPT)
-    log.write_bytes(gzip.compress(edit(gzip.decompress(log.read_bytes()))))
+    place = evidence(run, "slices", FIRST, logs.KEPT)
+    place.write_bytes(gzip.compress(edit(gzip.decompress(place.read_bytes()))))
 
 
 def test_a_row_for_each_message_slice_and_start(run: Path) -> None:
@@ -318,22 +321,59 @@ def test_a_log_that_is_not_the_one_that_was_judged(run: Path, edit: Callable[[by
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda log: log[: len(log) // 2], lambda _: b"no gzip", lambda log: log[:20] + b"\xff" * 9 + log[29:]]
+    "damage",
+    [lambda log: log[: len(log) // 2], lambda _: b"no gzip", lambda log: log[:20] + b"\xff" * 9 + log[29:]],
+    ids=["cut off", "something else", "other bytes in it"],
 )
 def test_a_log_that_cannot_be_decompressed(run: Path, damage: Callable[[bytes], bytes]) -> None:
     """Cut off, or with other bytes in it: the file is named."""
-    log = evidence(run, "slices", FIRST, logs.KEPT)
-    log.write_bytes(damage(log.read_bytes()))
+    place = evidence(run, "slices", FIRST, logs.KEPT)
+    place.write_bytes(damage(place.read_bytes()))
     with pytest.raises(BadInputError, match=r"kamailio\.log\.gz: cannot be read"):
         frames.write(run)
+
+
+def test_a_log_that_is_one_endless_line_is_no_log(run: Path) -> None:
+    """However little of a disk it takes, it is not read into memory."""
+    relog(run, lambda _: bytes(6 * log.PART_BYTES))
+    tracemalloc.start()
+    with pytest.raises(BadInputError, match=r"kamailio\.log\.gz: "):
+        frames.write(run)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * log.PART_BYTES
+
+
+@pytest.mark.parametrize("name", ["status.json", "frames/slices.parquet"])
+def test_what_a_version_to_come_wrote_is_left_as_it_is(run: Path, name: str) -> None:
+    """And told, before anything is written."""
+    dataset.derive(run)
+    place = run / name
+    if name.endswith(".json"):
+        place.write_text(json.dumps(json.loads(place.read_text()) | {"schema_version": 99}))
+    else:
+        table = pq.read_table(place)
+        pq.write_table(table.replace_schema_metadata({VERSION: "99"}), place)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(BadInputError, match="schema version 99: this kemi-lab reads up to 3"):
+        dataset.derive(run) if name == "status.json" else frames.load(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_column_that_came_later_is_made_of_the_records(run: Path) -> None:
+    """Without a new version."""
+    expected = made(run)
+    place = run / "frames" / "slices.parquet"
+    pq.write_table(pq.read_table(place).drop_columns(["cpu_usec"]), place)
+    pd.testing.assert_frame_equal(frames.load(run).slices, expected.slices)
 
 
 def test_a_log_that_lies_there_as_it_was_written_is_read(run: Path) -> None:
     """As runs of early versions have it."""
     expected = made(run)
-    log = evidence(run, "slices", FIRST, logs.KEPT)
-    (log.parent / logs.NAME).write_bytes(gzip.decompress(log.read_bytes()))
-    log.unlink()
+    place = evidence(run, "slices", FIRST, logs.KEPT)
+    (place.parent / logs.NAME).write_bytes(gzip.decompress(place.read_bytes()))
+    place.unlink()
     pd.testing.assert_frame_equal(made(run).messages, expected.messages)
 
 

@@ -304,7 +304,16 @@ def test_any_chromium_will_do(machine: Machine, name: str) -> None:
     machine.command(name, "exit 0")
     outcome = machine.justw("--browser")
     assert (outcome.returncode, outcome.stderr) == (0, "")
-    assert machine.calls() == []
+    assert machine.calls() == [f"{name} --version"]
+
+
+def test_a_stub_is_no_browser(machine: Machine) -> None:
+    """Ubuntu's asks for snap; the message says what helps."""
+    machine.distribution("noble")
+    machine.command("chromium-browser", "exit 10")
+    outcome = machine.justw("--browser")
+    assert outcome.returncode == 5
+    assert "no browser here" in outcome.stderr
 
 
 def test_root_gets_the_distributions_chromium(machine: Machine) -> None:

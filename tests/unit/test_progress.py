@@ -21,8 +21,10 @@ RECORDS = [testing.record(piece, testing.slice_log(piece)) for piece in SLICES]
 
 @pytest.fixture(autouse=True)
 def nobodys_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever these tests run."""
-    monkeypatch.delenv("CI", raising=False)
+    """Wherever these tests run, and in whichever terminal."""
+    for name in ("CI", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
 
 
 @pytest.fixture
@@ -82,7 +84,9 @@ def test_slices_in_turns_share_their_seconds(clock: list[float]) -> None:
 def test_a_line_says_how_far_it_is_and_what_was_seen(clock: list[float]) -> None:
     """And that no more often than somebody would read it."""
     lines = run(clock)
-    assert re.match(rf"1/{len(SLICES)} r01-s001-native: challenge \d+ usec, authenticated \d+ usec, ", lines[1])
+    assert re.match(
+        rf"1/{len(SLICES)} r01-s001-native at 100/s: challenge \d+ usec, authenticated \d+ usec, ", lines[1]
+    )
     assert len(lines) - 1 <= len(SLICES) * SLICE_SECONDS / progress.QUIET_SECONDS + 1
 
 
@@ -135,8 +139,19 @@ def test_a_terminal_has_a_live_view() -> None:
     drawn = console.file.getvalue()
     assert re.search(r"lua/native +registration +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +4 rounds", drawn)
     assert f"{len(SLICES)}/{len(SLICES)}" in drawn
-    assert "after round" not in drawn
+    assert f"after round {len(PLAN.rounds)} of {len(PLAN.rounds)}:" in drawn
     assert drawn.rstrip("\n").endswith("\x1b[2K")  # the view's last line, erased
+
+
+@pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
+def test_where_nothing_can_be_drawn_lines_are_plain(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """In CI's log, though it may pose as a terminal, and on a terminal that cannot move its cursor."""
+    monkeypatch.setenv(name, value)
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    go(console)
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b" not in console.file.getvalue()
+    assert "after round 1: lua/native registration " in console.file.getvalue()
 
 
 def test_in_ci_a_run_is_quiet(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

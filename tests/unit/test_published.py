@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import frames, latency, published, stats, testing
+from lab import frames, latency, published, stats, summary, testing
 from lab.errors import BadInputError
 from lab.model import Cell, LegRule, Plan, RoundPlan, Scenario, SlicePlan, SliceRecord, Specimen
 from lab.published import Run
 from lab.report import published as page
+from tests.pages import report
+from tests.unit import machine
 
 CALLS = 20
 AS_RUN = Scenario(
@@ -243,6 +245,16 @@ def test_a_run_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="'builder', not of 'published-2018'") as refused:
         published.read(folder)
     assert "just published" in refused.value.remedy
+
+
+def test_its_report_has_every_claim_and_every_form(run: Path) -> None:
+    """Beside what any run's report has."""
+    summary.write(run)
+    shown = {one.name: one for one in report(machine.describe(run)).sections}
+    found = published.read(run)
+    assert shown["claims"].rows == tuple((claim.says, claim.verdict, claim.figure) for claim in found.claims)
+    assert {row[0] for row in shown["published"].rows} == {page.FORMS[each.form] for each in found.ratios}
+    assert shown["published"].draw
 
 
 def test_the_page_has_a_table_for_everything(run: Path) -> None:

@@ -39,6 +39,27 @@ def test_an_interval_decides(low: float, high: float, verdict: Verdict, said: st
     assert said in ruling.reason
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.031, 1.05, Verdict.REGRESSION),
+        (1.029, 1.059, Verdict.PASS),
+        (1.029, 1.061, Verdict.INCONCLUSIVE),
+        (0.80, 0.90, Verdict.PASS),
+    ],
+)
+def test_an_allowance_passes_more_and_condemns_the_same(low: float, high: float, verdict: Verdict) -> None:
+    """And sees no improvement."""
+    assert of_leg(replace(QUIET, found=between(low, high), allowance=2), DELTA).verdict == verdict
+
+
+def test_an_allowance_bears_as_much_noise_of_the_base() -> None:
+    """As it claims."""
+    leg = replace(QUIET, aa=between(0.95, 1.05), aa_wide=between(0.94, 1.06))
+    assert of_leg(leg, DELTA).verdict == Verdict.INCONCLUSIVE
+    assert of_leg(replace(leg, allowance=2), DELTA).verdict == Verdict.PASS
+
+
 @pytest.mark.parametrize("verdict", [(1.10, 1.15), (0.99, 1.01), (0.80, 0.85)])
 def test_a_base_that_differs_from_itself_is_no_base(verdict: tuple[float, float]) -> None:
     """At 99 %, so that a gate is not stopped by chance in every twentieth leg."""
