@@ -1,6 +1,7 @@
 """Runs programs: output streamed to whoever listens, kept for the error, and nothing left behind on Ctrl-C."""
 
 import os
+import re
 import signal
 import subprocess
 from collections import deque
@@ -11,6 +12,8 @@ from pathlib import Path
 from lab.errors import SetupError
 
 LAST_LINES = 30
+FIRST_ERRORS = 5  # lines of a compiler's or a package manager's
+_ERROR = re.compile(r"\b(error|E): ", re.IGNORECASE)
 PATIENCE_SECONDS = 10  # for a child to end
 
 
@@ -70,7 +73,10 @@ def run(  # noqa: PLR0913
             _end(child, finish=finish)
             raise
     if code != 0:
-        detail = "\n".join(list(kept)[-LAST_LINES:])
+        last = list(kept)[-LAST_LINES:]
+        # Of jobs that ran side by side the others go on for a while: what went wrong may stand far above.
+        first = [line for line in list(kept)[:-LAST_LINES] if _ERROR.search(line)][:FIRST_ERRORS]
+        detail = "\n".join([*first, *(["..."] if first else []), *last])
         raise SetupError(f"{what} failed (exit code {code})", detail=detail, remedy=remedy)
     return "\n".join(kept)
 

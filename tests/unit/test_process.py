@@ -51,6 +51,18 @@ def test_a_failure_carries_the_last_lines() -> None:
     assert caught.value.remedy == "look up"
 
 
+def test_an_error_far_above_the_last_lines_is_told_as_well() -> None:
+    """Other jobs of a build go on for a while after it."""
+    program = "print('a.c:7: error: what is this?', *range(2 * LAST), sep='\\n'); raise SystemExit(2)".replace(
+        "LAST", str(LAST_LINES)
+    )
+    with pytest.raises(SetupError) as caught:
+        run([sys.executable, "-c", program], what="building")
+    lines = caught.value.detail.splitlines()
+    assert lines[:2] == ["a.c:7: error: what is this?", "..."]
+    assert lines[2:] == [str(number) for number in range(LAST_LINES, 2 * LAST_LINES)]
+
+
 def test_a_program_that_was_killed_has_failed() -> None:
     """Its exit code is the signal's number below zero."""
     with pytest.raises(SetupError, match=r"exit code -9"):
