@@ -71,6 +71,7 @@ def read(results: Path, experiment: str = "") -> History:
     left_out: dict[str, str] = {}
     for folder in sorted(path.parent for path in results.glob("*/status.json") if not path.parent.is_symlink()):
         try:
+            store.status(folder)
             plan, judged = store.load(Plan, folder / "evidence" / "plan.json"), summary.read(folder)
         except BadInputError as error:
             left_out[folder.name] = str(error)

@@ -62,7 +62,8 @@ class RunProgress:
         self._seconds_left, self._seconds_done = sum(map(self._seconds, slices)), 0.0
         self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
-        self._quiet_seconds = QUIET_SECONDS_IN_CI if os.environ.get("CI") else QUIET_SECONDS
+        self._in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+        self._quiet_seconds = QUIET_SECONDS_IN_CI if self._in_ci else QUIET_SECONDS
         self._plan, self._mean = plan, mean
         self._ratios = Table.grid(padding=(0, 2))
         self._bar = Progress(
@@ -75,7 +76,8 @@ class RunProgress:
         self._task = self._bar.add_task("starting", total=self._total, left="")
         # A thread that draws ten times a second has no place beside a measurement.
         self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._can_draw = console.is_terminal and not console.is_dumb_terminal and not os.environ.get("CI")
+        # As rich draws, and only where it goes to a terminal: colour may be forced into a file.
+        self._can_draw = console.is_interactive and console.file.isatty() and not self._in_ci
 
     def __enter__(self) -> Self:
         """Start drawing, or begin counting."""

@@ -232,6 +232,7 @@ def find(results: Path, run: str) -> Path:
     """The folder that RUN means: a path, an id in `results`, or `latest`."""
     for candidate in (results / run, Path(run)):
         if (candidate / STATUS).is_file():
+            status(candidate)  # of a version to come nothing else may be read as it would be here
             return candidate.resolve()
     known = sorted(path.parent.name for path in results.glob(f"*/{STATUS}") if not path.parent.is_symlink())
     remedy = f"runs in {results}: {', '.join(known[-5:])}" if known else f"{results} holds no run yet: lab run FILE"

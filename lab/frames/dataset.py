@@ -163,6 +163,7 @@ def _load(run: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame
     try:
         schema = pq.read_schema(path)
         version = _version(schema, path)
+        # Of messages there are no records: what they lack is an error, so a column more is a new version.
         if table is MESSAGES or (version == SCHEMA_VERSION and schema.names == table.schema.names):
             read = pq.read_table(path, columns=None if wanted is None else list(wanted))
         else:  # of an earlier version, or of one that had fewer columns: what they were made of has the rest

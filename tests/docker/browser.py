@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,13 +76,18 @@ class Opened:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The one that is installed; justw --browser sees to it."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+    found = next((name for name in filter(None, map(shutil.which, NAMES)) if _runs(name)), None)
     assert found, "no chromium here: ./justw --browser"
     with sync_playwright() as driver:
         # No sandbox: it does not start as root otherwise. The pages are our own.
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def _runs(program: str) -> bool:
+    """Ubuntu's is a stub that asks for snap."""
+    return subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0
 
 
 @contextmanager

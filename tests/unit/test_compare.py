@@ -10,7 +10,7 @@ from statistics import fmean
 import pytest
 from scipy import stats as scipy_stats
 
-from lab import compare, frames, stats, store, summary, testing
+from lab import compare, frames, history, stats, store, summary, testing
 from lab.compare import BY_BASELINE, BY_TIME, PAIRED, Compared, Row
 from lab.errors import BadInputError
 from lab.model import Plan
@@ -210,6 +210,18 @@ def test_a_run_of_a_version_to_come_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="schema version 99") as caught:
         compare.read(tmp_path, old.name, new.name)
     assert "a newer kemi-lab" in caught.value.remedy
+
+
+def test_a_version_to_come_is_told_before_its_plan_is_read(tmp_path: Path) -> None:
+    """Which may have any form."""
+    old, new = made(tmp_path), made(tmp_path)
+    status = json.loads((new / "status.json").read_text())
+    (new / "status.json").write_text(json.dumps(status | {"schema_version": 99}))
+    (new / "evidence" / "plan.json").write_text("{}")
+    with pytest.raises(BadInputError, match="schema version 99"):
+        compare.read(tmp_path, old.name, new.name)
+    (left_out,) = history.read(tmp_path).left_out.values()
+    assert "schema version 99" in left_out
 
 
 def test_one_round_has_a_ratio_and_no_interval(tmp_path: Path) -> None:

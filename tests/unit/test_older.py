@@ -71,8 +71,10 @@ def test_how_a_specimen_was_observed_becomes_each_cells(log: str, *, traced: boo
     found = upgraded(specimen=specimen)
     assert {one["observe"] for one in found["cells"]} == {way}
     assert found["specimen"] == {"order": "in turn"}
-    again = older.plan(found | {"specimen": specimen})
+    cells = [{name: value for name, value in one.items() if name != "observe"} for one in found["cells"]]
+    again = older.plan(found | {"specimen": specimen, "cells": cells})
     assert {one["observe"] for one in again["cells"]} == {way}
+    assert again["specimen"] == {"order": "in turn"}
 
 
 @pytest.mark.parametrize("change", [{"together": True}, {"cycle_msec": 100}, {"specimen": {"log": "tee"}}])

@@ -106,6 +106,22 @@ def test_a_repeat_is_no_progress_and_its_reason_is_told(clock: list[float]) -> N
     assert seconds_left(lines[2]) > seconds_left(lines[1])
 
 
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_forced_colour_makes_a_file_no_terminal() -> None:
+    """Its lines stay lines."""
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    go(console)
+    assert isinstance(console.file, io.StringIO)
+    assert "\x1b" not in console.file.getvalue()
+
+
 def go(console: Console) -> None:
     """A whole run, each round told at its end."""
     so_far = Running()
@@ -133,7 +149,7 @@ def test_rounds_say_their_ratios_so_far() -> None:
 
 def test_a_terminal_has_a_live_view() -> None:
     """Ratios above the bar, drawn anew at each slice; nothing of it stays at the end."""
-    console = Console(file=io.StringIO(), width=120, height=30, force_terminal=True, color_system=None)
+    console = Console(file=Screen(), width=120, height=30, color_system=None)
     go(console)
     assert isinstance(console.file, io.StringIO)
     drawn = console.file.getvalue()
@@ -143,11 +159,11 @@ def test_a_terminal_has_a_live_view() -> None:
     assert drawn.rstrip("\n").endswith("\x1b[2K")  # the view's last line, erased
 
 
-@pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
+@pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb"), ("TTY_INTERACTIVE", "0")])
 def test_where_nothing_can_be_drawn_lines_are_plain(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """In CI's log, though it may pose as a terminal, and on a terminal that cannot move its cursor."""
     monkeypatch.setenv(name, value)
-    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    console = Console(file=Screen(), width=200, color_system=None)
     go(console)
     assert isinstance(console.file, io.StringIO)
     assert "\x1b" not in console.file.getvalue()
