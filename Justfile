@@ -92,7 +92,7 @@ benchmark-frames *args:
 benchmark-dataset *args:
     python -m tests.benchmarks.dataset "$@"
 
-# The gate on the real thing: identical builds, planted slowdowns, broken candidates (two hours)
+# The gate on the real thing: identical builds, planted slowdowns, broken candidates (two to three hours)
 [private]
 prove-gate *args: _engine
     python -m tests.benchmarks.prove_gate "$@"

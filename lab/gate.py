@@ -17,7 +17,7 @@ from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
 ALL = " (all requests)"  # after a leg's name: by the mean of all, not by the trimmed one
-ALLOWANCE = 2.0  # so many deltas may pass by the mean of all: it has twice the noise
+ALLOWANCE = 2.0  # so many deltas may pass by the mean of all: it has up to twice the noise
 
 
 @dataclass(frozen=True, slots=True)

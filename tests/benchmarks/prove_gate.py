@@ -1,6 +1,6 @@
 """The gate on the real thing: right about identical builds, it sees what was planted, and passes nothing broken.
 
-    just prove-gate                    all of it, some two hours on two CPUs
+    just prove-gate                    all of it, two to three hours on two CPUs
     just prove-gate identical --times 2
 
     just prove-gate --keep FOLDER      and the runs stay there
@@ -67,11 +67,7 @@ class Claim:
     may: frozenset[str]
     starve: str = ""  # part of the name of the containers that get next to no CPU time
     delta: str = "3%"
-
-    @property
-    def planted(self) -> bool:
-        """Its candidate is a share of what others have found."""
-        return self.name.startswith(("planted", "tail"))
+    planted: bool = False  # its candidate is a share of what others have found
 
 
 def _parity(_: Path, _known: Known) -> str:
@@ -130,9 +126,9 @@ CLAIMS = (
     # Invalid is what a gate has to say where the host takes too much of the CPUs away: it condemns nobody.
     Claim("identical", 6, _parity, frozenset({"pass", "inconclusive", "invalid"})),
     Claim("calibration", 1, _calibration, frozenset({"pass", "invalid"}), delta="90%"),
-    Claim("planted 10 %", 5, _slower(0.10), frozenset({"regression"})),
-    Claim("planted 5 %", 3, _slower(0.05), frozenset({"regression", "inconclusive"})),
-    Claim("tail of 25 %", 1, _tail(0.25), frozenset({"regression"})),
+    Claim("planted 10 %", 5, _slower(0.10), frozenset({"regression"}), planted=True),
+    Claim("planted 5 %", 3, _slower(0.05), frozenset({"regression", "inconclusive"}), planted=True),
+    Claim("tail of 25 %", 1, _tail(0.25), frozenset({"regression"}), planted=True),
     Claim("answers 200", 1, _broken('    sl_send_reply("200", "OK");\n    exit;\n'), frozenset({"invalid"})),
     Claim("does not load", 1, _broken("    no_such_function();\n"), frozenset({"invalid"})),
     Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),

@@ -11,7 +11,7 @@ from tests.docker.browser import DESKTOP, PHONE, Opened, chromium, opened
 from tests.pages import made, of_rates, of_releases, written
 
 HOSTILE = '<img src="https://elsewhere.invalid/x"><script>alert(1)</script>'
-ENGINES = ("native", "lua", "python3", "jsdt", "ruby", "sqlang")  # some more than colours that are told at once
+ENGINES = ("native", "lua", "python3", "jsdt", "ruby", "sqlang")  # more than lines have dashes
 
 
 @pytest.fixture(scope="module")
