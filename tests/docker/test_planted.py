@@ -152,10 +152,10 @@ while True:
 
 @pytest.mark.parametrize("turn_msec", [0, 40])
 def test_a_cpu_thief_is_flagged(lab: Lab, turn_msec: int) -> None:
-    """One that takes 5 % of Kamailio's CPUs: in every slice that it hit, and hardly in one that it did not.
+    """One that takes 5 % of Kamailio's CPUs: in every slice that it hit, and elsewhere only where another one did.
 
     Every count is right, and workers hardly wait; yet the figures are not Kamailio's own. (A machine that is not ours
-    has other thieves now and then.)
+    has other thieves now and then, for some seconds on end: so a slice apart is held to what was seen in it.)
     """
     own = cores.lay_out(topology.this(), "auto").cpus[Role.KAMAILIO]
     quick = {"engines": ["native"], "rounds": 1, "slices": 12, "warmup_slices": 0, "repeats": 0, "rate_per_s": 200}
@@ -179,7 +179,9 @@ def test_a_cpu_thief_is_flagged(lab: Lab, turn_msec: int) -> None:
     within = [any(on <= b and e <= off for on, off in times) for b, e in zip(begun, ended, strict=True)]
     apart = [all(e < on or b > off for on, off in times) for b, e in zip(begun, ended, strict=True)]
     flagged = slices["reasons"].str.contains("taken by strangers")
+    share = slices["foreign_cpu_share"]
     assert sum(within) >= 3
-    assert flagged[within].all(), slices["foreign_cpu_share"][within].tolist()
+    assert flagged[within].all(), share[within].tolist()
     assert sum(apart) >= 3
-    assert flagged[apart].mean() < 0.3, slices["foreign_cpu_share"][apart].tolist()
+    assert (flagged == (share > limits["foreign_cpu_share"])).all(), share.tolist()
+    assert 0.03 < share[within].median() - share[apart].median() < 0.08, share.tolist()
