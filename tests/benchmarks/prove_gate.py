@@ -40,9 +40,10 @@ WORDS = {"pass", "improvement", "regression", "inconclusive", "invalid"}
 STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
 
 
-CALIBRATED = 30  # turns of the planted loop: half a challenge, so that a percent of noise is two of its cost
+PLANTED = '    if ($ua =~ "friendly-scanner|sipcli") exit;\n'  # as the routing has it a little later
+CALIBRATED = 10  # of them: a fifth of a challenge, so that a percent of noise is a twentieth of their cost
+TAIL_TURNS = 1500  # of a loop: half a usec each, where it was tried
 AGAIN = 3  # times at most that what later claims need is tried, where it was invalid
-ONE_IN = 100  # requests, of a planted tail
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Known:
     """What earlier gates have shown."""
 
     challenge_usec: float = math.nan  # of the base
-    turn_usec: float = math.nan  # of a planted loop
+    statement_usec: float = math.nan  # of a planted one
 
 
 # A folder to put something into, and what is known so far -> the name of a candidate.
@@ -74,41 +75,43 @@ def _parity(_: Path, _known: Known) -> str:
     return "parity"
 
 
-def _with_loop(folder: Path, turns: int, *, calls: str = "") -> str:
-    """A loop at the head of every request; a planted wait (parity-plus-1us) is too coarse a share of a challenge.
-
-    `calls` is a regular expression: only of Call-IDs that match it.
-    """
-    slower = scripts(folder / f"{turns}-turns")
-    loop = f"    $var(turn) = {turns};\n    while ($var(turn) > 0) {{ $var(turn) = $var(turn) - 1; }}\n"
-    if calls:
-        loop = f'    if ($ci =~ "{calls}") {{\n{loop}    }}\n'
-    rewrite(slower / "native.cfg", "request_route {\n", f"request_route {{\n{loop}")
-    with (slower / "native.cfg").open("a") as script:
-        script.write("\nmax_while_loops=1000000\n")
+def _with(folder: Path, what: str) -> str:
+    """Our routing with something at the head of every request."""
+    slower = scripts(folder / "slower")
+    rewrite(slower / "native.cfg", "request_route {\n", f"request_route {{\n{what}")
     return str(slower)
 
 
+def _with_statements(folder: Path, count: int) -> str:
+    """Of a kind that the routing has anyhow, and all alike.
+
+    A planted wait (parity-plus-1us) is too coarse a share of a challenge. So is whatever runs code that a challenge does
+    not run otherwise: in caches that another cell has left the first `$var(x) = 1;` costs a twentieth, each further one
+    a thousandth.
+    """
+    return _with(folder, PLANTED * count)
+
+
 def _calibration(folder: Path, _: Known) -> str:
-    return _with_loop(folder, CALIBRATED)
+    return _with_statements(folder, CALIBRATED)
 
 
 def _slower(share: float) -> Candidate:
-    """A loop that takes that share of a challenge."""
+    """As many statements as take that share of a challenge."""
 
     def candidate(folder: Path, known: Known) -> str:
-        return _with_loop(folder, round(share * known.challenge_usec / known.turn_usec))
+        return _with_statements(folder, max(1, round(share * known.challenge_usec / known.statement_usec)))
 
     return candidate
 
 
-def _tail(share: float) -> Candidate:
-    """The same on average, all of it in one call of a hundred, since SIPp numbers them."""
-
-    def candidate(folder: Path, known: Known) -> str:
-        return _with_loop(folder, round(share * ONE_IN * known.challenge_usec / known.turn_usec), calls="00$")
-
-    return candidate
+def _tail(folder: Path, _: Known) -> str:
+    """A long loop in one call of a hundred, as SIPp numbers them; the others have no more than a question."""
+    loop = "while ($var(turn) > 0) { $var(turn) = $var(turn) - 1; }"
+    slower = _with(folder, f'    if ($ci =~ "00$") {{\n        $var(turn) = {TAIL_TURNS};\n        {loop}\n    }}\n')
+    with (Path(slower) / "native.cfg").open("a") as script:
+        script.write("\nmax_while_loops=1000000\n")
+    return slower
 
 
 def _broken(first: str) -> Candidate:
@@ -128,7 +131,7 @@ CLAIMS = (
     Claim("calibration", 1, _calibration, frozenset({"pass", "invalid"}), delta="90%"),
     Claim("planted 10 %", 5, _slower(0.10), frozenset({"regression"}), planted=True),
     Claim("planted 5 %", 3, _slower(0.05), frozenset({"regression", "inconclusive"}), planted=True),
-    Claim("tail of 25 %", 1, _tail(0.25), frozenset({"regression"}), planted=True),
+    Claim("a tail", 1, _tail, frozenset({"regression"})),
     Claim("answers 200", 1, _broken('    sl_send_reply("200", "OK");\n    exit;\n'), frozenset({"invalid"})),
     Claim("does not load", 1, _broken("    no_such_function();\n"), frozenset({"invalid"})),
     Claim("slow MySQL", 1, _parity, frozenset({"invalid", "inconclusive"}), starve="mysql"),
@@ -194,8 +197,8 @@ def learn(known: Known, claim: Claim, results: Path, found: dict[str, Any]) -> s
         return f"a challenge takes {known.challenge_usec:.1f} usec here"
     ratio = found["attempts"][-1]["legs"][f"challenge{ALL}"]["ratio"]
     if claim.candidate is _calibration and ratio > 1:
-        known.turn_usec = (ratio - 1) * known.challenge_usec / CALIBRATED
-        return f"a turn of the loop takes {known.turn_usec:.3f} usec here"
+        known.statement_usec = (ratio - 1) * known.challenge_usec / CALIBRATED
+        return f"a planted statement takes {known.statement_usec:.3f} usec here"
     return ""
 
 
@@ -223,14 +226,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave all runs in this new folder")
     text = "what an earlier proof has found on this very machine, in place of finding it again"
     parser.add_argument("--challenge-usec", type=float, default=math.nan, metavar="USEC", help=text)
-    parser.add_argument("--turn-usec", type=float, default=math.nan, metavar="USEC", help="likewise")
+    parser.add_argument("--statement-usec", type=float, default=math.nan, metavar="USEC", help="likewise")
     options = parser.parse_args(arguments)
     asked_for = [claim for claim in CLAIMS if not options.claims or claim.name in options.claims]
-    known = Known(options.challenge_usec, options.turn_usec)
+    known = Known(options.challenge_usec, options.statement_usec)
     needed = set[str]()
     if any(claim.planted for claim in asked_for):
         needed |= {"identical"} if math.isnan(known.challenge_usec) else set()
-        needed |= {"calibration"} if math.isnan(known.turn_usec) else set()
+        needed |= {"calibration"} if math.isnan(known.statement_usec) else set()
     wanted = [claim for claim in CLAIMS if claim in asked_for or claim.name in needed]
     lines: list[str] = []
     failed = 0
@@ -254,7 +257,7 @@ def main(arguments: list[str]) -> int:
             lines.append(
                 f"{'holds' if held else 'FAILS'}: {claim.name}, {len(verdicts)} times: {', '.join(verdicts)}\n"
             )
-            unknown = known.challenge_usec if claim.candidate is _parity else known.turn_usec
+            unknown = known.challenge_usec if claim.candidate is _parity else known.statement_usec
             if claim.name in needed and (math.isnan(unknown) or not held):
                 rest = ", ".join(one.name for one in wanted[wanted.index(claim) + 1 :])
                 lines.append(f"FAILS: not run, for want of what {claim.name} would have shown: {rest}")
