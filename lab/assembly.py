@@ -12,7 +12,7 @@ from lab.experiment import Experiment
 from lab.images import Built, Listen, Recipe, Workshop
 from lab.model import Plan, Role, Scenario
 from lab.planted import PlantError, Routing
-from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Images, Specification
+from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Asked, Images, Specification
 
 UPSTREAM = "upstream"  # the routing that lies in Kamailio's image: see images/kamailio/upstream
 
@@ -56,7 +56,7 @@ def specify(
         configurations,
         routings,
         tuple(dict.fromkeys(paths.values())),
-        experiment.search,
+        Asked(experiment.search),
     )
 
 

@@ -7,20 +7,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lab import arguments as arguments_
+from lab import ending
 from lab.commands import COMMANDS
 from lab.errors import Exit, LabError, SetupError
 from lab.output import GONE, mute, say
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def entry() -> None:
@@ -38,9 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         raise
     # Files that we write are mounted into containers, whose users are not us.
     os.umask(0o022)
-    for number in ENDING:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it was asked to go on
-            signal.signal(number, _interrupt)
+    ending.listen()
     try:
         return COMMANDS[options.command](options)
     except (KeyboardInterrupt, SystemExit, Exception) as error:  # noqa: BLE001  (each has an exit code of its own)
@@ -49,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _explain(error: BaseException, console: Console) -> int:
     """Say what happened and what helps, if anybody is there to hear it; return the exit code that it has."""
+    from lab import store  # noqa: PLC0415
+
     kept: Path | None = getattr(error, "kept", None)
     error = _known(error)
     try:
@@ -57,6 +55,8 @@ def _explain(error: BaseException, console: Console) -> int:
             elsewhere = "" if kept.parent == arguments_.RESULTS else f" --results {shlex.quote(str(kept.parent))}"
             said = f"lab: what was measured is kept: {kept}; its figures: lab frames {kept.name}{elsewhere}"
             console.print(said, markup=False, soft_wrap=True)
+            if store.can_go_on(kept):
+                console.print(f"lab: to go on with it: lab resume {kept.name}{elsewhere}", markup=False, soft_wrap=True)
     except (OSError, SystemExit):
         mute(sys.stderr)
         if isinstance(error, OSError) and error.errno in GONE:  # the same befell the command: it was cut off
@@ -100,17 +100,10 @@ def _tell(error: BaseException, console: Console) -> None:
         console.print("lab: this is a defect of the lab: please report it with the lines above", markup=False)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """The first one ends the run in order; a second must not stop the taking down."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def _lost(lost: "sys.UnraisableHookArgs") -> None:
     """Python only prints what is raised in a destructor. A Ctrl-C that fell into one is sent again."""
     if not isinstance(lost.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
-    signal.signal(signal.SIGALRM, _interrupt)
+    signal.signal(signal.SIGALRM, ending.asked)
     signal.setitimer(signal.ITIMER_REAL, 0.01)

@@ -15,6 +15,11 @@ NATIVE = "native"  # Kamailio's own language, the one engine without a KEMI modu
 OTHER = "other"
 
 
+def nth(name: str, number: int) -> str:
+    """What the first, the second, ... of that name is called."""
+    return name if number == 1 else f"{name}-again{number - 1}"
+
+
 class Role(StrEnum):
     """Who gets CPUs."""
 
@@ -124,8 +129,7 @@ class SlicePlan:
     @property
     def id(self) -> str:
         """Unique in a run; sorts by round and position."""
-        again = "" if self.attempt == 1 else f"-again{self.attempt - 1}"
-        return f"r{self.round:02d}-s{self.position:03d}-{self.cell}{again}"
+        return nth(f"r{self.round:02d}-s{self.position:03d}-{self.cell}", self.attempt)
 
     @property
     def call_id_prefix(self) -> str:
@@ -299,6 +303,7 @@ class SliceRecord:
     longest_wait_msec: int = 0  # that a call may have waited for its cell's turn before it sent anything
     neighbours_cpu_usec: int | None = 0  # of Kamailios whose turns came between its own, on the same CPUs
     neighbours_sipp_cpu_usec: int | None = 0  # of their SIPps
+    start: int = 1  # fresh start of its round that it stands on: more than one where the run was resumed
     reasons: tuple[str, ...] = ()  # the runner's verdict: empty means valid
 
     @property
@@ -328,4 +333,10 @@ class StartRecord:
     exit_code_known: int = 0  # what an engine is known to end with on this release
     bindings: int | None = None  # rows in location after that
     bindings_expected: int | None = None
+    start: int = 1  # of its round: more than one where the run was resumed
     reasons: tuple[str, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        """Unique in a run; sorts by round."""
+        return nth(f"r{self.round:02d}-{self.cell}", self.start)

@@ -5,7 +5,7 @@ A live view on a terminal; plain lines in a pipe, and fewer of them where CI say
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -54,12 +54,19 @@ class Lines:
 class RunProgress:
     """Hears the session (lab.session.Reporter) and shows it. Use as a context manager."""
 
-    def __init__(self, console: Console, plan: Plan, mean: Mean = whole_mean) -> None:
-        """The plan says how many slices there are; repeats come on top. Ratios are of these means."""
+    def __init__(
+        self, console: Console, plan: Plan, mean: Mean = whole_mean, already: Sequence[SlicePlan] = ()
+    ) -> None:
+        """The plan says how many slices there are, some of which have been; repeats come on top.
+
+        Ratios are of these means.
+        """
         self._console = console
         slices = [piece for planned in plan.rounds for piece in planned.slices]
-        self._total, self._done, self._at_once = len(slices), 0, plan.at_once
-        self._seconds_left, self._seconds_done = sum(map(self._seconds, slices)), 0.0
+        self._planned = {piece.id for piece in slices}
+        been = [piece for piece in already if piece.id in self._planned]
+        self._total, self._done, self._at_once = len(slices), len(been), plan.at_once
+        self._seconds_left, self._seconds_done = sum(map(self._seconds, slices)) - sum(map(self._seconds, been)), 0.0
         self._begun = time.monotonic()  # of the load, once there was some
         self._said = float("-inf")
         self._in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
@@ -73,7 +80,7 @@ class RunProgress:
             TextColumn("{task.fields[left]}"),
             console=console,
         )
-        self._task = self._bar.add_task("starting", total=self._total, left="")
+        self._task = self._bar.add_task("starting", total=self._total, completed=self._done, left="")
         # A thread that draws ten times a second has no place beside a measurement.
         self._live = Live(console=console, transient=True, auto_refresh=False)
         # As rich draws, and only where it goes to a terminal: colour may be forced into a file.
@@ -117,9 +124,9 @@ class RunProgress:
 
     def slice_done(self, record: SliceRecord) -> None:
         """One more slice; an invalid one says why at once."""
-        if not self._done:
+        if not self._seconds_done:
             self._begun = time.monotonic() - self._seconds(record.plan) * self._at_once
-        if record.plan.attempt == 1:
+        if record.plan.id in self._planned:
             self._done += 1
             self._seconds_done += self._seconds(record.plan)
             self._seconds_left -= self._seconds(record.plan)
@@ -151,7 +158,7 @@ class RunProgress:
         return piece.calls / piece.rate_per_s / self._at_once
 
     def _left(self) -> str:
-        elapsed = time.monotonic() - self._begun if self._done else 0
+        elapsed = time.monotonic() - self._begun if self._seconds_done else 0
         elapsed += USUAL_PACE * USUAL_WEIGHT_SECONDS
         left = elapsed / (self._seconds_done + USUAL_WEIGHT_SECONDS) * self._seconds_left
         minutes, seconds = divmod(round(left), 60)

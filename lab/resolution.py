@@ -20,6 +20,8 @@ from lab.frames import Frames, load
 from lab.model import Cell, Plan
 from lab.stats import Comparison, Design, Spread
 
+STARTS = ["round", "start"]  # slices of different ones may be hours apart
+
 SECONDS = (120, 300, 600)
 CPU = "CPU time"
 COLUMNS = ("round", "slice", "cell", "leg", "retransmission", "usec")
@@ -161,9 +163,11 @@ def _costs(plan: Plan, messages: pd.DataFrame, timed: pd.DataFrame) -> pd.DataFr
 def _blocks(plan: Plan, slices: pd.DataFrame) -> "pd.Series[float]":
     """A number for each slice: of those of its block, within its round."""
     if plan.at_once > 1:  # they had the same seconds
-        ordered = slices[["begun_usec", "duration_usec"]].astype("int64").sort_values("begun_usec")
-        ends = (ordered["begun_usec"] + ordered["duration_usec"]).cummax()
-        return (ordered["begun_usec"] > ends.shift(fill_value=0)).cumsum().astype(float)
+        when = [*STARTS, "begun_usec", "duration_usec"]
+        ordered = slices[when].astype("int64").sort_values(when)
+        ends = (ordered["begun_usec"] + ordered["duration_usec"]).groupby([ordered[key] for key in STARTS])
+        before = ends.cummax().groupby([ordered[key] for key in STARTS]).shift(fill_value=0)
+        return (ordered["begun_usec"] > before).cumsum().astype(float)
     blocks: dict[str, int] = {}
     for planned in plan.rounds:
         count: Counter[str] = Counter()
@@ -191,12 +195,14 @@ def _compare(rounds: list[list[float]]) -> Comparison:
 
 def _durations(frames: Frames, cells: set[str], pairs: int) -> tuple[float, float]:
     """Seconds that a pair of slices takes with all that goes with it, and what a round takes beside its pairs."""
-    slices = frames.slices.sort_values("begun_usec")
+    slices = frames.slices.sort_values([*STARTS, "begun_usec"])
     end = slices["begun_usec"] + slices["duration_usec"]
-    begun = slices.groupby("round")["begun_usec"]
+    begun = slices.groupby(STARTS)["begun_usec"]
     taken = (begun.shift(-1).fillna(end) - slices["begun_usec"]) / 1e6
     own, warmup = slices["cell"].isin(cells), slices["warmup"].astype(bool)
     rounds = begun.min().size
-    first, last = begun.min().to_numpy(), end.groupby(slices["round"]).max().to_numpy()
-    between = float((first[1:] - last[:-1]).mean()) / 1e6 if rounds > 1 else float(frames.starts["start_seconds"].max())
+    first, last = begun.min().to_numpy(), end.groupby([slices[key] for key in STARTS]).max().to_numpy()
+    number = begun.min().index.get_level_values("round").to_numpy()
+    gaps = (first[1:] - last[:-1])[number[1:] != number[:-1]]  # others are breaks
+    between = float(np.median(gaps)) / 1e6 if len(gaps) else float(frames.starts["start_seconds"].max())
     return float(taken[own & ~warmup].sum()) / pairs, between + float(taken[own & warmup].sum()) / rounds

@@ -14,8 +14,8 @@ Nothing here knows how slices are judged or shown: judge and reporter are argume
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import docker
@@ -31,18 +31,21 @@ from lab import (
     planted,
     process,
     rates,
+    rest,
     search,
     steps,
     store,
     turns,
+    versions,
 )
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import DOMAIN, template_of
 from lab.errors import UnavailableError
 from lab.images import Built, Listen
-from lab.model import Plan, Role, StartRecord
+from lab.model import Plan, Role, RoundPlan, StartRecord
 from lab.planted import Routing
+from lab.rest import Rest
 from lab.running import Enough, narrow_enough
 from lab.search import Parameters
 from lab.session import Judges, Reporter, Session
@@ -51,6 +54,7 @@ from lab.testbed import Testbed
 CONFIGURATION = images.FOLDER / "kamailio" / "etc"
 SCENARIOS = images.FOLDER / "sipp" / "scenarios"
 PROBE = SCENARIOS / "probe.xml"
+ASKED = "asked.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,15 @@ class Images:
     database: Mapping[str, Built]  # by server
     sipp: Built
     schemas: Mapping[str, bytes]  # release -> its SQL files, as a tar archive
+
+    @property
+    def ids(self) -> override.Images:
+        """As the testbed names them."""
+        return override.Images(
+            kamailio={release: one.id for release, one in self.kamailio.items()},
+            database={server: one.id for server, one in self.database.items()},
+            sipp=self.sipp.id,
+        )
 
     def missing(self, plan: Plan) -> dict[str, str]:
         """Cells of a plan for which there is no image, or no engine in it: why."""
@@ -76,6 +89,15 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run is, beyond its plan."""
+
+    search: Parameters = field(default_factory=Parameters)  # how the highest rate without a failure is searched
+    new_rate: bool = False  # where the experiment leaves its rate open: search, though it may be known
+    capacity: bool = False  # it searches highest rates, in place of rounds
+
+
+@dataclass(frozen=True, slots=True)
 class Specification:
     """What is run: all decided, nothing left to look up; the images need only be made."""
 
@@ -86,9 +108,9 @@ class Specification:
     configurations: tuple[Path, ...]  # the common ones of Kamailio
     routings: Mapping[str, Routing]  # as the experiment names them
     traffic: tuple[Path, ...]  # SIPp's files; each declaration lies beside its own
-    search: Parameters = field(default_factory=Parameters)  # how the highest rate without a failure is searched
-    new_rate: bool = False  # where the experiment leaves its rate open: search, though it may be known
+    asked: Asked = Asked()
     required: frozenset[str] = frozenset()  # cells without which nothing is worth running
+    share_cpus: bool = False  # with other runs that were told so, too
 
 
 def run(  # noqa: PLR0913
@@ -105,19 +127,30 @@ def run(  # noqa: PLR0913
     `enough` is asked after each round, and may end it before the last one.
     """
     host.require_disk(results, planning.log_bytes(specification.plan))
-    with _session(specification, client, results, judges, reporter) as (session, conditions):
+    with _session(specification, client, results, judges, reporter) as (session, found):
         if session.plan.rate_share:
-            session.plan = rates.settle(session, specification.search, conditions, again=specification.new_rate)
-            store.dump(session.plan, session.run.evidence / "plan.json")
-            host.require_disk(results, planning.log_bytes(session.plan))
-        for planned in session.plan.rounds:
-            session.round(planned)
-            rest = planned.number < len(session.plan.rounds)
-            if rest and (why := enough(session.plan, session.running, planned.number)):
-                reporter.note(f"stopped after {planned.number} of {len(session.plan.rounds)} rounds: {why}")
-                store.dump(planning.stopped(session.plan, planned.number), session.run.evidence / "plan.json")
-                break
+            settle(session, specification.asked, found)
+        rounds(session, lambda planned: rest.whole(session.plan, planned), enough)
     return session.run.folder
+
+
+def settle(session: Session, asked: Asked, conditions: rates.Conditions) -> None:
+    """Find the rate that the plan leaves open; the plan is then another one."""
+    session.plan = rates.settle(session, asked.search, conditions, again=asked.new_rate)
+    store.dump(session.plan, session.run.evidence / "plan.json")
+    host.require_disk(session.run.folder.parent, planning.log_bytes(session.plan))
+
+
+def rounds(session: Session, left: Callable[[RoundPlan], Rest | None], enough: Enough) -> None:
+    """What is left of each round, until there is `enough`."""
+    for planned in session.plan.rounds:
+        if due := left(planned):
+            session.round(planned, due)
+        more = planned.number < len(session.plan.rounds)
+        if more and (why := enough(session.plan, session.running, planned.number)):
+            session.reporter.note(f"stopped after {planned.number} of {len(session.plan.rounds)} rounds: {why}")
+            store.dump(planning.stopped(session.plan, planned.number), session.run.evidence / "plan.json")
+            break
 
 
 def capacity(
@@ -131,9 +164,15 @@ def capacity(
     """Search the highest rate of every cell instead, once a round, and return the sealed folder; as in `run`."""
     host.require_disk(results, 0)
     judges = Judges(search.failures, judge_start)
-    with _session(specification, client, results, judges, reporter) as (session, conditions):
-        steps.capacity(session, specification.search, rates.Ceilings(results, conditions))
+    specification = replace(specification, asked=replace(specification.asked, capacity=True))
+    with _session(specification, client, results, judges, reporter) as (session, found):
+        steps.capacity(session, specification.asked.search, rates.Ceilings(results, found))
     return session.run.folder
+
+
+def claimed(layout: Layout, plan: Plan, *, shared: bool) -> AbstractContextManager[None]:
+    """The CPUs of a layout, for a run of this plan."""
+    return claims.claim(layout.all, f"{plan.experiment} (process {os.getpid()})", shared=shared)
 
 
 @contextmanager
@@ -144,7 +183,7 @@ def _session(
     plan = specification.plan
     if plan.keep_awake:
         awake.require()
-    with claims.claim(specification.layout.all, f"{plan.experiment} (process {os.getpid()})"):
+    with claimed(specification.layout, plan, shared=specification.share_cpus):
         built = specification.make_images(reporter.detail)
         plan = planning.without(plan, built.missing(plan))
         if not {plan.aa_cell, *specification.required} <= {cell.name for cell in plan.cells}:
@@ -156,42 +195,52 @@ def _session(
             reporter.note(f"CPUs: {note}")
         facts = host.facts(client)  # before we are pinned ourselves
         folder = store.Run.create(results, plan.experiment)
-        kept = specification.layout.all if plan.keep_awake else ()
-        with _sealed(folder), awake.kept(kept), affinity.pinned(specification.layout.cpus[Role.DRIVER]):
+        with claims.going_on(folder.id), measuring(folder, plan, specification.layout):
             store.dump(facts, folder.evidence / "host.json")
             store.dump(specification.layout, folder.evidence / "layout.json")
             bed = _prepare(specification, plan, built, client, folder)
-            reporter.stage("starting the database")
-            with bed.up() as (databases, holder):
-                for server, database in databases.items():
-                    releases = {cell.kamailio for cell in plan.cells if cell.database == server}
-                    for release in sorted(releases):
-                        bed.load_schema(server, release, built.schemas[release])
-                        database.add_subscribers(template_of(release), plan.subscribers)
-                first = planning.baseline(plan)
-                conditions = rates.Conditions(
-                    kamailio=built.kamailio[first.kamailio].id,
-                    database=built.database[first.database].id,
-                    sipp=built.sipp.id,
-                    machine=asdict(facts),
-                    cpus={role.value: cpus for role, cpus in specification.layout.cpus.items()},
-                )
-                yield (
-                    Session(plan, specification.layout, folder, bed, databases, holder, judges, reporter),
-                    conditions,
-                )
+            with raised(bed, built, folder, judges, reporter) as session:
+                yield session, conditions(plan, specification.layout, built, facts)
+
+
+def conditions(plan: Plan, layout: Layout, built: Images, facts: host.Facts) -> rates.Conditions:
+    """What the rate of a plan's first baseline depends on."""
+    first = planning.baseline(plan)
+    return rates.Conditions(
+        kamailio=built.kamailio[first.kamailio].id,
+        database=built.database[first.database].id,
+        sipp=built.sipp.id,
+        machine=asdict(facts),
+        cpus={role.value: cpus for role, cpus in layout.cpus.items()},
+    )
 
 
 @contextmanager
-def _sealed(folder: store.Run) -> Iterator[None]:
-    """Seal the run at its end, whichever that is; an error takes with it where the run lies."""
+def raised(bed: Testbed, built: Images, folder: store.Run, judges: Judges, reporter: Reporter) -> Iterator[Session]:
+    """Database servers up, each with schema and subscribers of its releases. At the end all is gone."""
+    plan = bed.plan
+    reporter.stage("starting the database")
+    with bed.up() as (databases, holder):
+        for server, database in databases.items():
+            releases = {cell.kamailio for cell in plan.cells if cell.database == server}
+            for release in sorted(releases):
+                bed.load_schema(server, release, built.schemas[release])
+                database.add_subscribers(template_of(release), plan.subscribers)
+        yield Session(plan, bed.layout, folder, bed, databases, holder, judges, reporter)
+
+
+@contextmanager
+def measuring(folder: store.Run, plan: Plan, layout: Layout) -> Iterator[None]:
+    """CPUs as the plan has them, and at the end, whichever that is, a sealed run; an error knows where that lies."""
+    kept = layout.all if plan.keep_awake else ()
     try:
-        yield
+        with awake.kept(kept), affinity.pinned(layout.cpus[Role.DRIVER]):
+            yield
     except BaseException as error:
+        error.kept = folder.folder  # type: ignore[attr-defined]
         interrupted = not isinstance(error, Exception)  # Ctrl-C, or nobody reads our progress any more
         with process.undisturbed():
             folder.seal("interrupted" if interrupted else "failed", error="" if interrupted else str(error))
-        error.kept = folder.folder  # type: ignore[attr-defined]
         raise
     with process.undisturbed():
         folder.seal("complete")
@@ -204,6 +253,7 @@ def _prepare(
     evidence = folder.evidence
     store.write_atomically(evidence / "experiment.toml", specification.experiment.encode())
     store.dump(plan, evidence / "plan.json")
+    store.dump(specification.asked, evidence / ASKED)
     store.dump(
         {
             "kamailio": dict(built.kamailio),
@@ -232,11 +282,8 @@ def _prepare(
             (scenarios / turns.FOLDER / name).write_bytes(waiting)
     for subscribers in sorted({cell.subscribers for cell in plan.cells}):
         (scenarios / load.users_file(subscribers)).write_text(load.users(subscribers, DOMAIN), encoding="ascii")
+    shutil.copyfile(versions.ROOT / override.BASE, bed_folder / override.BASE)
     bed = Testbed(client, folder.id, plan, specification.layout, bed_folder)
-    images_ = override.Images(
-        kamailio={release: one.id for release, one in built.kamailio.items()},
-        database={server: one.id for server, one in built.database.items()},
-        sipp=built.sipp.id,
-    )
-    bed.write(images_)
+    bed.write(built.ids)
+    store.to_disk(evidence)
     return bed

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import edges, latency, load, logs, override, sampling, store, turns
+from lab import edges, ending, latency, load, logs, override, rest, sampling, store, turns
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
 from lab.deltas import elapsed
 from lab.execution import Answer
 from lab.latency import Times
-from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord
+from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord, nth
 from lab.observation import WAYS
+from lab.rest import Rest
 from lab.running import Running
 from lab.search import failures
 from lab.starts import Starts
@@ -73,29 +74,34 @@ class Session:
         plan = planning.only(self.plan, cell)
         return replace(self, plan=plan, bed=self.bed.only(plan))
 
-    def round(self, planned: RoundPlan) -> None:
-        """One fresh start of every cell (those that share a Kamailio: of that), and all slices."""
+    def round(self, planned: RoundPlan, left: Rest | None = None) -> None:
+        """One fresh start of every cell (those that share a Kamailio: of that), and all slices that are left."""
+        left = left or rest.whole(self.plan, planned)
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
-        with self.fresh(planned.number) as (starts, stations):
+        with self.fresh(planned.number, left.start) as (starts, stations):
             for start in starts.values():
                 self.running.spoil(start.cell, start.reasons)
-            self._slices(planned, {name: stations[name] for name, start in starts.items() if not start.reasons})
-            self._bindings(planned, starts, stations)
+            proven = {name: stations[name] for name, start in starts.items() if not start.reasons}
+            self._slices(planned.number, left, proven)
+            with ending.collecting(lambda: self.reporter.note("finishing this round; Ctrl-C again ends it at once")):
+                self._bindings(left, starts, stations)
         self.reporter.round_done(planned.number, self.running)
 
     @contextmanager
-    def fresh(self, number: int) -> Iterator[tuple[dict[str, StartRecord], dict[str, Station]]]:
+    def fresh(self, number: int, start: int = 1) -> Iterator[tuple[dict[str, StartRecord], dict[str, Station]]]:
         """Every cell anew, with an empty database, and with what its start has shown. All are gone afterwards."""
         begun = time.monotonic()
         for cell in self.plan.hosts:
             self.databases[cell.database].renew(name_of(cell.name), template_of(cell.kamailio))
         with self.bed.fresh_start(self.holder) as stations:
+            for station in stations.values():
+                station.start = start
             try:
                 fresh = Starts(self.plan, self.layout, self.run, self.holder, self.judges.start)
                 starts = fresh.prove(number, stations, begun)
-                for start in starts.values():
-                    for reason in start.reasons:
-                        self.reporter.note(f"round {number}, {start.cell}: {reason}")
+                for record in starts.values():
+                    for reason in record.reasons:
+                        self.reporter.note(f"round {number}, {record.cell}: {reason}")
                 yield starts, stations
             except BaseException:
                 self._remains(number, stations)
@@ -105,18 +111,17 @@ class Session:
         """A round that broke off: what its containers still have, as far as that can be had."""
         for name, station in stations.items():
             # Whatever goes wrong here: the error that broke the round off is the one to be told.
-            with suppress(Exception), self.run.part("remains", f"r{number:02d}-{name}") as folder:
+            part = nth(f"r{number:02d}-{name}", station.start)
+            with suppress(Exception), self.run.part("remains", part) as folder:
                 station.remains(folder)
 
-    def _slices(self, planned: RoundPlan, stations: dict[str, Station]) -> None:
+    def _slices(self, number: int, left: Rest, stations: dict[str, Station]) -> None:
         """The planned order; an invalid slice goes to the end of the queue once more. `stations` are of the hosts.
 
         Where cells take turns all of a block are under load in the same seconds, and are run again together.
         """
-        size = self.plan.at_once
-        blocks = (planned.slices[first : first + size] for first in range(0, len(planned.slices), size))
-        queue = deque([piece for piece in block if self.plan.host(piece.cell) in stations] for block in blocks)
-        position = len(planned.slices)
+        queue = deque([piece for piece in block if self.plan.host(piece.cell) in stations] for block in left.blocks)
+        position = left.position
         too_much = {piece.cell: piece.rate_per_s for block in queue for piece in block}
         while queue:
             block = queue.popleft()
@@ -136,7 +141,7 @@ class Session:
         remedy = '. Offer fewer, or let the lab find what can be served: rate_per_s = "auto" (docs/capacity.md)'
         for name, rate in too_much.items():
             self.reporter.note(
-                f"round {planned.number}, {name}: {rate} calls/s is more than it serves: every slice had failures"
+                f"round {number}, {name}: {rate} calls/s is more than it serves: every slice had failures"
                 f"{'' if self.plan.specimen else remedy}"  # which has the rate of what it repeats
             )
 
@@ -150,20 +155,32 @@ class Session:
     ) -> list[tuple[SliceRecord, Times]]:
         """Edges, load, edges of slices that share their seconds; then logs, verdicts, and the seal of each.
 
-        A slice of several has the same seconds as the others, with its own part of them.
+        A slice of several has the same seconds as the others, with its own part of them. Who asks for an end meanwhile
+        gets it when they are sealed, who asks twice at once.
         """
         if not pieces:
             return []
+        with ending.collecting(lambda: self.reporter.note("finishing this slice; Ctrl-C again ends it at once")):
+            return self._collected(pieces, keep_log=keep_log)
+
+    def _collected(
+        self, pieces: Sequence[tuple[SlicePlan, Station]], *, keep_log: bool
+    ) -> list[tuple[SliceRecord, Times]]:
         cpus = self.layout.cpus[Role.KAMAILIO]
         for piece, station in pieces:
             station.log_latency(wanted=WAYS[self.plan.cell(piece.cell).observe].logged)
         asked = [(station, self.databases[station.cell.database]) for _, station in pieces]
         before = edges.before(asked, cpus)
         with ThreadPoolExecutor(len(pieces)) as pool:
-            fired = list(pool.map(self._fire, *zip(*pieces, strict=True), range(len(pieces))))
+            try:
+                fired = list(pool.map(self._fire, *zip(*pieces, strict=True), range(len(pieces))))
+            except BaseException:  # nobody waits for the load to end by itself
+                for _, station in pieces:
+                    station.cut_off()
+                raise
         after = edges.after(asked, cpus)
         with ExitStack() as stack:
-            folders = [stack.enter_context(self.run.part("slices", piece.id)) for piece, _ in pieces]
+            folders = stack.enter_context(self.run.parts("slices", [piece.id for piece, _ in pieces]))
             seen = [
                 self._seen(piece, station, folder, at, answers)
                 for (piece, station), folder, at, answers in zip(
@@ -223,6 +240,7 @@ class Session:
             beside_kamailio=self.layout.beside(Role.KAMAILIO),
             logged=way.logged,
             longest_wait_msec=turns.longest_wait(self.plan.turn_msec, len(self.plan.cells)),
+            start=station.start,
         )
         return record, times, size
 
@@ -252,7 +270,7 @@ class Session:
         subscribers = self.plan.cell(cell).subscribers
         return subscribers if scenario.setup else min(calls, subscribers)
 
-    def _bindings(self, planned: RoundPlan, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
+    def _bindings(self, left: Rest, starts: dict[str, StartRecord], stations: dict[str, Station]) -> None:
         """Kamailio writes its bindings back when it ends in order: one for each subscriber that registered.
 
         (`ul.flush` by RPC writes nothing in this database mode, and says that all is well: decision 0012.)
@@ -265,14 +283,14 @@ class Session:
         }
         with ThreadPoolExecutor(len(stations)) as pool:
             codes = dict(zip(stations, pool.map(Station.stop, stations.values()), strict=True))
-        calls = dict.fromkeys(starts, 0)
-        for piece in planned.slices:
+        calls = dict.fromkeys(starts, 1)  # the rehearsal's
+        for piece in (piece for block in left.blocks for piece in block):
             host = self.plan.host(piece.cell)
             calls[host] = max(calls[host], piece.calls)
         for name, start in starts.items():
             if start.reasons:
                 continue
-            folder = self.run.evidence / "starts" / f"r{planned.number:02d}-{name}"
+            folder = self.run.evidence / "starts" / start.id
             station = stations[name]
             store.write_atomically(folder / "kamailio-end.log", station.log(station.log_offset))
             counted = replace(
@@ -288,7 +306,7 @@ class Session:
             )
             counted = replace(counted, reasons=self.judges.start(counted))
             for reason in counted.reasons:
-                self.reporter.note(f"round {planned.number}, {name}: {reason}")
+                self.reporter.note(f"round {start.round}, {name}: {reason}")
             self.running.spoil(name, counted.reasons)
             store.dump(counted, folder / "start.json")
 

@@ -35,7 +35,6 @@ class Starts:
     def _start(self, number: int, station: Station, begun: float) -> StartRecord:
         """Ask one cell who it is; its first log and the probe are the evidence."""
         cell = station.cell
-        start_id = f"r{number:02d}-{cell.name}"
         probed = ask(station.sipp, load.probe(cell.name))
         answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
         if answer.code != 0:
@@ -64,9 +63,10 @@ class Starts:
                 Role.MYSQL.value: allowed(station.mysql),
                 Role.DRIVER.value: allowed_to_driver(),
             },
+            start=station.start,
         )
         start = replace(start, reasons=(*self.judge(start), *self._rehearse(station)))
-        with self.run.part("starts", start_id) as folder:
+        with self.run.part("starts", start.id) as folder:
             (folder / "probe.log").write_bytes(probe_log or probed.last_words.encode())
             (folder / "proof.txt").write_text(answer.text, encoding="utf-8")
             store.write_atomically(folder / "inspect.json", station.inspect())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker.errors import APIError
+from requests.exceptions import RequestException
 
 from lab import latency, load, logs, override, sampling
 from lab.cgroups import Cgroup
@@ -100,6 +101,7 @@ class Station:
     sipp: "Container"
     mysql: "Container"  # of the cell's database server, whichever that is
     holder: Holder
+    start: int = 1  # which fresh start of its round it is
     log_offset: int = 0
     latency_level: str = ""  # what its latency lines had, while they are switched off
     rehearsals: int = 0
@@ -164,6 +166,11 @@ class Station:
         asked = list(commands)
         with ThreadPoolExecutor(len(asked)) as pool:
             return list(pool.map(lambda command: ask(self.sipp, command), asked))
+
+    def cut_off(self) -> None:
+        """End the traffic that is being sent, with the container that sends it."""
+        with suppress(APIError, RequestException):  # it has ended by itself, or the engine has
+            self.sipp.kill()
 
     def rehearse(self, scenario: Scenario, parts: Iterable[load.Part]) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""

@@ -34,6 +34,24 @@ class Ceilings(Protocol):
         """A search that may tell more about it."""
 
 
+def kinds(plan: Plan, cell: str, parameters: Parameters) -> tuple[str, ...]:
+    """What is searched on a cell, in that order.
+
+    A scenario that registers has two rates: with subscribers that have no binding yet, and with the same ones again.
+    With too few subscribers for two steps of the former there is only the latter, with all of them.
+    """
+    scenario = plan.scenario_of(cell)
+    if not scenario.bindings or scenario.setup:
+        return (scenario.whole,)
+    enough = plan.cell(cell).subscribers >= 2 * parameters.calls(parameters.start_per_s)
+    return (scenario.whole, _again(plan, cell)) if enough else (_again(plan, cell),)
+
+
+def _again(plan: Plan, cell: str) -> str:
+    """The kind whose calls are of those that have a binding."""
+    return f"re-{plan.scenario_of(cell).whole}"
+
+
 @dataclass(slots=True)
 class Bench:
     """One cell under search, started afresh as often as that is needed. Use as a context manager."""
@@ -73,17 +91,9 @@ class Bench:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is searched on this cell, in that order.
-
-        A scenario that registers has two rates: with subscribers that have no binding yet, and with the same ones
-        again. With too few subscribers for two steps of the former there is only the latter, with all of them.
-        """
+        """What is searched on this cell, in that order."""
         (cell,) = self.session.plan.cells
-        scenario, parameters = self.session.plan.scenario_of(cell.name), self.parameters
-        if not scenario.bindings or scenario.setup:
-            return (scenario.whole,)
-        enough = cell.subscribers >= 2 * parameters.calls(parameters.start_per_s)
-        return (scenario.whole, self.again) if enough else (self.again,)
+        return kinds(self.session.plan, cell.name, self.parameters)
 
     def search(self, kind: str, *, distinct: bool = False) -> Search:
         """The highest rate without a failure. With `distinct` each call is of a subscriber that has no binding."""
@@ -152,7 +162,7 @@ class Bench:
     def again(self) -> str:
         """The kind whose calls are of those that have a binding."""
         (cell,) = self.session.plan.cells
-        return f"re-{self.session.plan.scenario_of(cell.name).whole}"
+        return _again(self.session.plan, cell.name)
 
     def _begun(self, kind: str, bindings: int | None) -> Search:
         plan = self.session.plan
@@ -246,6 +256,32 @@ def _less(later: int | None, earlier: int | None) -> int | None:
     return None if later is None or earlier is None else later - earlier
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run that is gone on with has of its searches."""
+
+    points: frozenset[tuple[int, str]] = frozenset()  # round and cell, all of whose searches have ended
+    starts: int = 0  # the highest number that a start has
+
+
+NOTHING = Done()
+
+
+def done(plan: Plan, searches: Sequence[Search], starts: int) -> Done:
+    """By what it has kept. A cell's next search, if there is one, stands on what the one before has registered."""
+    ended: dict[tuple[int, str], list[Search]] = {}
+    for one in searches:
+        ended.setdefault((one.round, one.cell), []).append(one)
+    return Done(frozenset(key for key, found in ended.items() if _whole(plan, found)), starts)
+
+
+def _whole(plan: Plan, found: Sequence[Search]) -> bool:
+    """All of one point's have ended, and there are as many as there should be; where the first has no rate, itself."""
+    due = kinds(plan, found[0].cell, found[0].parameters)
+    nothing = any(one.ended and not one.rate_per_s for one in found)
+    return all(one.ended for one in found) and (nothing or len(found) == len(due))
+
+
 def point(bench: Bench) -> list[Search]:
     """All that is searched on one cell in one round."""
     kind, *then = bench.kinds
@@ -258,14 +294,17 @@ def point(bench: Bench) -> list[Search]:
     return [first, bench.search(bench.again)]
 
 
-def capacity(session: Session, parameters: Parameters, ceilings: Ceilings) -> None:
+def capacity(session: Session, parameters: Parameters, ceilings: Ceilings, been: Done = NOTHING) -> None:
     """Every cell once a round, in the plan's order; the A/A cell compares times, and is left out.
 
     A cell that dies, or cannot be proven, does not keep the others waiting: what is wrong with it is in its evidence.
     """
-    numbers = itertools.count(1)
+    numbers = itertools.count(been.starts + 1)
+    (session.run.evidence / FOLDER).mkdir(exist_ok=True)
     for planned in session.plan.rounds:
         for name in dict.fromkeys(piece.cell for piece in planned.slices if piece.cell != session.plan.aa_cell):
+            if (planned.number, name) in been.points:
+                continue
             alone = session.only(session.plan.cell(name))
             session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {name}: fresh start")
             bench = Bench(alone, numbers, parameters, planned.number, ceilings.of(alone.plan))
@@ -274,5 +313,7 @@ def capacity(session: Session, parameters: Parameters, ceilings: Ceilings) -> No
                     found = point(bench)
                 ceilings.keep(alone.plan, found)
             except TestbedError as error:
+                if getattr(error, "end_was_asked", False):
+                    raise
                 session.reporter.note(f"round {planned.number}, {name}: {error}")
                 bench.give_up(str(error))

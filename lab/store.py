@@ -7,9 +7,9 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -23,6 +23,10 @@ SCHEMA_VERSION = 3  # of all that a run's folder holds; docs/dataset.md says wha
 LATEST = "latest"
 STATUS = "status.json"
 MANIFEST = "manifest.sha256"
+# What is made of the evidence, and can be made again.
+DERIVED = ("frames", "summary.json", "datapackage.json", "capacity.json", "report")
+# Of parts of evidence: one that is being written, and several that are whole and have yet to get their names.
+_DRAFT, _WHOLE = ".draft-", ".whole-"
 T = TypeVar("T")
 _adapters: dict[type, TypeAdapter[Any]] = {}
 
@@ -73,6 +77,13 @@ def _in_this_form(kind: type, content: bytes, name: str) -> bytes:
     return content if upgraded is found else json.dumps(upgraded).encode()
 
 
+def records(kind: type[T], parent: Path, name: str) -> Iterator[tuple[Path, T]]:
+    """Each finished part of evidence with its record; a run that broke off before the first has none."""
+    for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if not folder.name.startswith("."):
+            yield folder, load(kind, folder / name)
+
+
 def facts(path: Path) -> dict[str, Any]:
     """What a run says of itself where no model of ours is the form; BadInputError naming the file where it does not."""
     try:
@@ -98,7 +109,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def atomically(path: Path) -> Iterator[IO[bytes]]:
     """A draft to write to, which takes its place at the end; nothing is left of it when anything goes wrong."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_DRAFT, delete=False) as file:
         draft = Path(file.name)
         try:
             yield file
@@ -136,6 +147,7 @@ class Run:
         self.id = folder.name
         self.evidence = folder / "evidence"
         self._started = _now()
+        self._resumed: tuple[Resumed, ...] = ()
 
     @classmethod
     def create(cls, results: Path, experiment: str) -> "Run":
@@ -155,6 +167,22 @@ class Run:
             ) from error
         return run
 
+    @classmethod
+    def reopen(cls, folder: Path, after: str) -> "Run":
+        """One that has not come to its end, to go on with; `after` is the last slice that it has.
+
+        What was derived of it so far is gone, as it would not fit any more; of its evidence nothing is.
+        """
+        run, before = cls(folder), status(folder)
+        run._started = before.started_at
+        run._resumed = (*before.resumed, Resumed(_now(), before.ended or "killed", after))
+        run._status("started", ended_at=None, ended=None)
+        run.mend()
+        for name in (MANIFEST, *DERIVED):
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return run
+
     def below(self, name: str) -> "Run":
         """The same run for what has evidence of its own kind: it lies in a folder of that name."""
         within = copy.copy(self)
@@ -165,19 +193,43 @@ class Run:
     @contextmanager
     def part(self, kind: str, name: str) -> Iterator[Path]:
         """A folder of evidence (a slice, a start) that appears whole, under its name, or not at all."""
+        with self.parts(kind, [name]) as (folder,):
+            yield folder
+
+    @contextmanager
+    def parts(self, kind: str, names: Sequence[str]) -> Iterator[list[Path]]:
+        """Several of them: all or none, whatever happens, once `mend` has been called after a power cut."""
         parent = self.evidence / kind
         parent.mkdir(exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}-"))
+        _sync([self.evidence])
+        if written := next((name for name in names if (parent / name).exists()), None):
+            raise FileExistsError(f"{parent / written}: evidence is never written over")
+        draft = Path(tempfile.mkdtemp(dir=parent, prefix=_DRAFT))
         try:
-            yield draft
-            draft.chmod(0o755)
-            draft.replace(parent / name)
+            folders = [draft / name for name in names]
+            for folder in folders:
+                folder.mkdir()
+            yield folders
+            for folder in folders:
+                folder.chmod(0o755)
+            to_disk(draft)
+            draft = draft.replace(draft.with_name(draft.name.replace(_DRAFT, _WHOLE, 1)))  # from here on they are
+            _settle(draft)
         except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
+            if draft.name.startswith(_DRAFT):
+                shutil.rmtree(draft, ignore_errors=True)
             raise
+
+    def mend(self) -> None:
+        """After a driver that was killed: parts that were whole get their names, those that were not are gone."""
+        for path in self.evidence.glob(f"**/{_WHOLE}*"):
+            _settle(path)
+        for path in [*self.evidence.glob(f"**/{_DRAFT}*"), *self.folder.glob(f"{_DRAFT}*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # it may lie in one that is gone
 
     def seal(self, ended: str, error: str = "") -> None:
         """Write the manifest, then the status, then move `latest`. Nothing under evidence/ changes afterwards."""
+        self.mend()
         lines = [f"{_sha256(path)}  {path.relative_to(self.folder)}\n" for path in _files(self.evidence)]
         write_atomically(self.folder / MANIFEST, "".join(lines).encode())
         self._status("sealed", ended_at=_now(), ended=ended, error=error)
@@ -195,8 +247,18 @@ class Run:
             "ended_at": ended_at,
             "ended": ended,
             "error": error,
+            "resumed": [asdict(one) for one in self._resumed],
         }
         write_atomically(self.folder / STATUS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """That a run was gone on with: when, how it had ended before ("killed": not at all), and after which slice."""
+
+    at: str
+    ended: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +269,8 @@ class Status:
     status: str
     ended: str | None
     schema_version: int = 1
+    started_at: str = ""
+    resumed: tuple[Resumed, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -219,6 +283,11 @@ def status(folder: Path) -> Status:
     found = load(Status, folder / STATUS)
     require_known(found.schema_version, folder / STATUS)
     return found
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether a run has got as far as a testbed: then it has all that it was begun with."""
+    return (folder / "evidence" / "testbed" / "override.yaml").is_file()
 
 
 def require_known(version: int, path: Path) -> None:
@@ -237,6 +306,29 @@ def find(results: Path, run: str) -> Path:
     known = sorted(path.parent.name for path in results.glob(f"*/{STATUS}") if not path.parent.is_symlink())
     remedy = f"runs in {results}: {', '.join(known[-5:])}" if known else f"{results} holds no run yet: lab run FILE"
     raise BadInputError(f"no run {run!r}", remedy=remedy)
+
+
+def _settle(whole: Path) -> None:
+    """Parts that are whole get their names, beside the folder that they lie in."""
+    _sync([whole.parent])
+    for folder in sorted(whole.iterdir()):
+        folder.replace(whole.parent / folder.name)
+    whole.rmdir()
+    _sync([whole.parent])
+
+
+def to_disk(folder: Path) -> None:
+    """Written for good, with all that is in it, so that a power cut takes nothing of it."""
+    _sync([*_files(folder), *(path for path in folder.rglob("*") if path.is_dir()), folder])
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _files(folder: Path) -> list[Path]:

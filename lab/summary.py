@@ -3,8 +3,8 @@
 Right of the wall: a run's folder is enough, neither Docker nor MySQL is asked.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from lab import figures, store
 from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.frames import Frames, load
 from lab.latency import Pooled, pooled
-from lab.model import Cell, Plan
+from lab.model import Cell, Plan, SlicePlan
 from lab.observation import WAYS
-from lab.store import SCHEMA_VERSION
+from lab.store import SCHEMA_VERSION, Resumed
 
 FILE = "summary.json"
 # Where these are null the machine could not tell: the figures stand without them, but it is said.
@@ -95,7 +95,9 @@ def write(run: Path) -> Summary:
 
 def _made_of(run: Path) -> Summary:
     plan = store.load(Plan, run / "evidence" / "plan.json")
-    return summarise(plan, load(run, MESSAGE_COLUMNS), run=run.name, complete=is_complete(run))
+    status = store.status(run)
+    frames = load(run, MESSAGE_COLUMNS)
+    return summarise(plan, frames, run=run.name, complete=status.complete, resumed=status.resumed)
 
 
 def is_complete(run: Path) -> bool:
@@ -110,8 +112,9 @@ def read(run: Path) -> Summary:
     return _made_of(run) if version < SCHEMA_VERSION else store.load(Summary, run / FILE)
 
 
-def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summary:
-    """Turn frames into figures; `complete` says that the run was sealed at its planned end."""
+def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool, resumed: Sequence[Resumed] = ()) -> Summary:
+    """Turn frames into figures; `complete`: the run was sealed at its planned end; `resumed`: after which breaks."""
+    frames = _of_plan(plan, frames)
     starts = _judge_starts(plan, frames.starts, complete=complete)
     slices = _judged(plan, frames.slices, starts)
     timed = _timed(slices)
@@ -136,7 +139,7 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
         rounds=tuple(figures.steadiness(plan, timed, first, planned.number) for planned in plan.rounds),
         start_seconds=None if frames.starts.empty else float(frames.starts["start_seconds"].max()),
         driver_share=_driver_share(slices, plan.at_once),
-        notes=tuple(_notes(plan, broken, slices, complete=complete)),
+        notes=(*map(_told, resumed), *_notes(plan, broken, slices, complete=complete)),
         quantiles=tuple(figures.quantiles(plan, first)),
         trimmed=tuple(figures.trimmed_means(plan, first)),
     )
@@ -144,7 +147,15 @@ def summarise(plan: Plan, frames: Frames, *, run: str, complete: bool) -> Summar
 
 def timed_slices(plan: Plan, frames: Frames, *, complete: bool) -> pd.DataFrame:
     """The slices that figures are made of: valid, of a proven start, no warm-up."""
+    frames = _of_plan(plan, frames)
     return _timed(_judged(plan, frames.slices, _judge_starts(plan, frames.starts, complete=complete)))
+
+
+def _of_plan(plan: Plan, frames: Frames) -> Frames:
+    """Without rounds that were begun and are not in the plan any more, since a declared rule was met before."""
+    numbers = [planned.number for planned in plan.rounds]
+    slices, starts = (one[one["round"].isin(numbers)] for one in (frames.slices, frames.starts))
+    return replace(frames, slices=slices, starts=starts)
 
 
 def _judged(plan: Plan, slices: pd.DataFrame, starts: Mapping[Start, str]) -> pd.DataFrame:
@@ -170,16 +181,21 @@ def _rows(frame: pd.DataFrame, *columns: str) -> list[dict[Hashable, Any]]:
 def _judge_starts(plan: Plan, starts: pd.DataFrame, *, complete: bool) -> dict[Start, str]:
     """Why a start proves nothing; empty where it does. A run that broke off need not have all of them.
 
-    The start of a Kamailio is that of every cell that it serves.
+    The start of a Kamailio is that of every cell that it serves. Where a round was broken off and gone on with, each of
+    its starts must be proven, and bindings are counted at the end of the last one.
     """
     served = {host.name: [cell.name for cell in plan.cells if plan.host(cell.name) == host.name] for host in plan.hosts}
     unknown = "this start has no record" if complete else ""
     reasons = {(planned.number, cell.name): unknown for planned in plan.rounds for cell in plan.cells}
-    for row in _rows(starts, "round", "cell", "reasons", "bindings"):
-        uncounted = "database: bindings in location not counted" if complete and pd.isna(row["bindings"]) else ""
+    last = {(row["round"], row["cell"]): row["start"] for row in _rows(starts, "round", "cell", "start")}  # in order
+    found: dict[Start, str] = {}
+    for row in _rows(starts, "round", "cell", "reasons", "bindings", "start"):
+        due = complete and row["start"] == last[row["round"], row["cell"]]
+        uncounted = "database: bindings in location not counted" if due and pd.isna(row["bindings"]) else ""
         for name in served[row["cell"]]:
-            reasons[row["round"], name] = row["reasons"] or uncounted
-    return reasons
+            key = row["round"], name
+            found[key] = found.get(key) or row["reasons"] or uncounted
+    return reasons | found
 
 
 def _cell(
@@ -189,10 +205,10 @@ def _cell(
     scenario = plan.scenario(cell.scenario)
     logged = WAYS[cell.observe].logged
     legs = figures.legs(figures.first_transmissions(messages), scenario.leg_names if logged else ())
-    planned = sum(piece.cell == cell.name for number in plan.rounds for piece in number.slices)
-    begun = int((slices["attempt"] == 1).sum())
-    valid = int(slices["valid"].sum())
+    planned = [piece for number in plan.rounds for piece in number.slices if piece.cell == cell.name]
+    begun = int(slices["slice"].isin([piece.id for piece in planned]).sum())
     timed = slices["valid"] & ~slices["warmup"].astype(bool)
+    valid = int(timed.sum()) + _valid_warmups(slices, planned)
     return CellSummary(
         engine=cell.engine,
         kamailio=cell.kamailio,
@@ -210,10 +226,27 @@ def _cell(
         pooled=pooled(messages["usec"].tolist()) if logged else None,
         slices_valid=valid,
         slices_invalid=begun - valid,
-        slices_missing=planned - begun,
+        slices_missing=len(planned) - begun,
         slices_repeated=len(slices) - begun,
         reasons=tuple(_reasons(cell.name, starts, slices)),
     )
+
+
+def _valid_warmups(slices: pd.DataFrame, planned: Sequence[SlicePlan]) -> int:
+    """Of those that are planned and have begun; in a round that was gone on with on each of its starts there are some.
+
+    Timed slices stand on the warm-ups of their own start, so the start that has fewest counts.
+    """
+    warmup = slices["warmup"].astype(bool)
+    first = slices["slice"].isin([piece.id for piece in planned])
+    found = 0
+    for _, ran in slices.groupby("round"):
+        begun = int((warmup & first)[ran.index].sum())
+        by_start = (ran["valid"] & warmup[ran.index]).groupby(ran["start"]).sum()
+        timed = (~warmup[ran.index]).groupby(ran["start"]).any()
+        needed = by_start[timed] if timed.any() else by_start.groupby(lambda _: 0).sum()
+        found += min(begun, int(needed.min()))
+    return found
 
 
 def _whole(cell: CellSummary) -> bool:
@@ -250,9 +283,16 @@ def _driver_share(slices: pd.DataFrame, at_once: int) -> float | None:
     if slices.empty:
         return None
     ends = slices["begun_usec"] + slices["duration_usec"]
-    rounds = pd.DataFrame({"round": slices["round"], "begun": slices["begun_usec"], "end": ends}).groupby("round")
+    timed = slices[["round", "start"]].assign(begun=slices["begun_usec"], end=ends)
+    rounds = timed.groupby(["round", "start"])  # between two starts of a round lies the break
     load_usec = (slices["calls"] / slices["offered_rate_per_s"]).sum() * 1e6 / at_once
     return float((rounds["end"].max() - rounds["begun"].min()).sum() / load_usec - 1)
+
+
+def _told(resumed: Resumed) -> str:
+    how = {"interrupted": "it had been interrupted", "failed": "it had failed", "killed": "its driver had been killed"}
+    after = f"after {resumed.after}" if resumed.after else "before its first slice"
+    return f"resumed {after}, at {resumed.at}: {how.get(resumed.ended, resumed.ended)}"
 
 
 def _notes(plan: Plan, broken: Mapping[str, str], slices: pd.DataFrame, *, complete: bool) -> Iterator[str]:

@@ -32,6 +32,7 @@ from lab.model import Cell, Plan
 from lab.station import READY_SECONDS, Holder, Station
 
 LABEL_RUN = "lab.run"
+PRIVATE = "kemi-lab-secret-"  # begin of the name of a folder, which goes on with the run's
 REMOVAL_SECONDS = 30
 _LAST_LINES = 30
 _IN_USE = {HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN}  # a container or volume; a network
@@ -65,7 +66,7 @@ class Testbed:
         servers = self.plan.databases
         with ExitStack() as stack:
             # The folder keeps others out; the file itself must be readable for MySQL's user inside the container.
-            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kemi-lab-secret-")))
+            private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{PRIVATE}{self.run}-")))
             secret = private / "driver-password"
             secret.write_text(password, encoding="ascii")
             secret.chmod(0o644)

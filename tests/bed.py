@@ -290,6 +290,9 @@ class Idle(Double):
     def reload(self) -> None:
         """Nothing has changed."""
 
+    def kill(self) -> None:
+        """It is to be taken down anyhow."""
+
 
 def threads(*lists: tuple[int, str]) -> bytes:
     """What the kernel says of a container's processes, each of one thread: their CPUs."""

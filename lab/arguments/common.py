@@ -50,6 +50,12 @@ def source(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--kamailio-suite", default="", metavar="SUITE", help=text)
 
 
+def share_cpus(sub: argparse.ArgumentParser) -> None:
+    """Beside other runs."""
+    text = "measure on CPUs that others have, too, if all were begun so: to try something, as they disturb each other"
+    sub.add_argument("--share-cpus", action="store_true", help=text)
+
+
 def as_json(sub: argparse.ArgumentParser) -> None:
     """For programs."""
     sub.add_argument("--json", action="store_true", help="for programs: JSON on standard output")

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lab.arguments.common import EXPERIMENTS, Commands, as_json, results, source
+from lab.arguments.common import EXPERIMENTS, Commands, as_json, results, share_cpus, source
 
 
 def add(commands: Commands) -> None:
-    """All of them."""
+    """All of them: first those that measure."""
     run = commands.add(
         "run",
         "run an experiment",
@@ -17,8 +17,19 @@ def add(commands: Commands) -> None:
     text = 'search the rate of `rate_per_s = "auto"` again, though it is known for this machine and these images'
     run.add_argument("--new-rate", action="store_true", help=text)
     results(run)
+    share_cpus(run)
     source(run)
     as_json(run)
+
+    resume = commands.add(
+        "resume",
+        "go on with a run that was interrupted, has failed, or whose driver was killed",
+        "  lab resume latest\n  lab resume 20260314T150926Z-default-9e13 --results /data/kemi",
+    )
+    resume.add_argument("run", metavar="RUN")
+    results(resume)
+    share_cpus(resume)
+    as_json(resume)
 
     capacity = commands.add(
         "capacity",
@@ -30,9 +41,15 @@ def add(commands: Commands) -> None:
     text = "search as RFC 7502 has it: from 100/s, by tenths, in batches of 50000, ten of them to confirm (hours)"
     capacity.add_argument("--rfc7502", action="store_true", help=text)
     results(capacity)
+    share_cpus(capacity)
     source(capacity)
     as_json(capacity)
 
+    _show(commands)
+
+
+def _show(commands: Commands) -> None:
+    """What is made of runs."""
     frames = commands.add(
         "frames",
         "make a run's frames and summary again, from its evidence",
@@ -88,5 +105,6 @@ def add(commands: Commands) -> None:
     text = "an experiment (TOML) to run, or an earlier run (experiments/observer.toml)"
     observer.add_argument("what", nargs="?", default=str(EXPERIMENTS / "observer.toml"), metavar="FILE|RUN", help=text)
     results(observer)
+    share_cpus(observer)
     source(observer)
     as_json(observer)

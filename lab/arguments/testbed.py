@@ -52,3 +52,13 @@ def add(commands: Commands) -> None:
     )
     text = "the id of a run that was killed: its containers, networks and volumes go, its results stay"
     down.add_argument("run", nargs="?", metavar="RUN", help=text)
+
+    clean = commands.add(
+        "clean",
+        "show what runs whose driver was killed have left on the engine, and remove it",
+        "  lab clean            only shows\n  lab clean --yes\n  lab clean 20260314T150926Z-default-9e13 --yes\n"
+        "  lab clean --json | jq '.[].run'",
+    )
+    clean.add_argument("run", nargs="?", metavar="RUN", help="only of this run, by its id")
+    clean.add_argument("--yes", action="store_true", help="remove what was shown; results stay in any case")
+    as_json(clean)

@@ -21,8 +21,10 @@ def capacity(options: argparse.Namespace) -> int:
     client = host.engine()
     given = assembly.given(options.kamailio_source, options.kamailio_suite)
     specification = assembly.specify(asked, client, given=given)
+    if options.share_cpus:
+        specification = replace(specification, share_cpus=True)
     if options.rfc7502:
-        specification = replace(specification, search=RFC7502)
+        specification = replace(specification, asked=replace(specification.asked, search=RFC7502))
     folder = runner.capacity(
         specification,
         client,

@@ -40,7 +40,9 @@ def _measure(options: argparse.Namespace, *, new_rate: bool = False) -> Path:
     if new_rate:
         if not specification.plan.rate_share:
             raise asked.fault("rate_per_s", "is no rate to be searched", '--new-rate is for rate_per_s = "auto"')
-        specification = replace(specification, new_rate=True)
+        specification = replace(specification, asked=replace(specification.asked, new_rate=True))
+    if options.share_cpus:
+        specification = replace(specification, share_cpus=True)
     return carry_out(specification, client, options.results)
 
 
@@ -58,6 +60,29 @@ def carry_out(specification: "Specification", client: "DockerClient", results: P
     with RunProgress(Console(stderr=True, highlight=False), specification.plan, mean) as progress:
         judges = Judges(validity.judge, validity.judge_start)
         return runner.run(specification, client, results, judges=judges, reporter=progress, **rule)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """What is left of a run, then figures and table of all of it."""
+    from lab import host, resume, store, validity
+    from lab.progress import Lines, RunProgress
+    from lab.search import failures
+    from lab.session import Judges, Reporter
+
+    kept = resume.read(store.find(options.results, options.run))
+    client = host.engine()
+    judges = Judges(failures if kept.asked.capacity else validity.judge, validity.judge_start)
+    console = Console(stderr=True, highlight=False)
+
+    def go_on(reporter: Reporter) -> None:
+        resume.resume(kept.folder, client, judges=judges, reporter=reporter, share_cpus=options.share_cpus)
+
+    if kept.asked.capacity:
+        go_on(Lines(console))
+    else:
+        with RunProgress(console, kept.plan, already=[record.plan for _, record in kept.slices]) as progress:
+            go_on(progress)
+    return _analyse(kept.folder, as_json=options.json)
 
 
 def frames(options: argparse.Namespace) -> int:

@@ -125,3 +125,22 @@ def down(options: argparse.Namespace) -> int:
             f"nothing of a run {run!r} is on the engine", remedy="docker ps --all --filter label=lab.run"
         )
     return Exit.OK
+
+
+def clean(options: argparse.Namespace) -> int:
+    """What runs that were killed have left: list it and, where that is wanted, remove it."""
+    from lab import host, leftovers
+
+    client = host.engine()
+    found = leftovers.find(client, options.run or "")
+    if options.json:
+        say(json.dumps([asdict(one) for one in found], indent=1))
+    for one in () if options.json else found:
+        said = "its run goes on: left alone" if one.living else "is removed" if options.yes else "to be removed"
+        say(f"{one.run:40} {one.kind:10} {one.name}: {said}")
+    if options.yes:
+        leftovers.remove(client, found)
+    elif not options.json:
+        dead = any(not one.living for one in found)
+        say("lab clean --yes removes this; results stay in any case" if dead else "no run has left anything")
+    return Exit.OK

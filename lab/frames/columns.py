@@ -117,6 +117,7 @@ SLICES = Table(
     "one slice, valid or not; counters are differences between its edges",
     (
         Column("round", INT, "", "round, from 1", attrgetter("plan.round")),
+        Column("start", INT, "", "fresh start of its round, from 1; more where a run was resumed", attrgetter("start")),
         Column("position", INT, "", "place in the round, from 1", attrgetter("plan.position")),
         Column("slice", TEXT, "", "name, unique in a run", attrgetter("plan.id")),
         Column("cell", WORD, "", "arm of the comparison", attrgetter("plan.cell")),
@@ -288,6 +289,7 @@ STARTS = Table(
     "one fresh start of a cell, with its engine proof",
     (
         Column("round", INT, "", "round, from 1", attrgetter("round")),
+        Column("start", INT, "", "fresh start of its round, from 1; more where a run was resumed", attrgetter("start")),
         Column("cell", WORD, "", "arm of the comparison", attrgetter("cell")),
         Column("engine", WORD, "", "routing engine asked for", attrgetter("engine")),
         Column("kamailio", WORD, "", "release", attrgetter("kamailio")),

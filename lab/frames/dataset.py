@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,7 +24,6 @@ FOLDER = "frames"
 EVIDENCE = "evidence"
 _REMEDY = "make them from the evidence: lab frames RUN"
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype(), pa.bool_(): pd.BooleanDtype()}
-Record = TypeVar("Record", SliceRecord, StartRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +75,21 @@ def _file(table: Table) -> str:
 
 def _slices(run: Path) -> list[tuple[Path, SliceRecord]]:
     """In the order in which they ran."""
-    return sorted(_records(run / EVIDENCE / "slices", "slice.json", SliceRecord), key=_slice_order)
+    return sorted(store.records(SliceRecord, run / EVIDENCE / "slices", "slice.json"), key=_slice_order)
 
 
 def _of_records(run: Path, table: Table) -> pa.Table:
     """The frame that has a row a record."""
     if table is SLICES:
         return from_records(table, [record for _, record in _slices(run)])
-    starts = _records(run / EVIDENCE / "starts", "start.json", StartRecord)
-    in_order = sorted(starts, key=lambda start: (start[1].round, start[0]))
+    starts = store.records(StartRecord, run / EVIDENCE / "starts", "start.json")
+    in_order = sorted(starts, key=lambda start: (start[1].round, start[1].start, start[0]))
     return from_records(table, [record for _, record in in_order])
 
 
-def _records(parent: Path, name: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
-    """Each finished folder with its record; a run that broke off before the first has none."""
-    for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
-        if not folder.name.startswith("."):
-            yield folder, store.load(kind, folder / name)
-
-
-def _slice_order(item: tuple[Path, SliceRecord]) -> tuple[int, int, int]:
+def _slice_order(item: tuple[Path, SliceRecord]) -> tuple[int, int, int, int]:
     plan = item[1].plan
-    return plan.round, plan.position, plan.attempt
+    return plan.round, item[1].start, plan.position, plan.attempt
 
 
 def _check_slice(folder: Path, record: SliceRecord, plan: Plan) -> None:

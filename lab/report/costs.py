@@ -69,8 +69,8 @@ def database_usec(slices: pd.DataFrame, timed: pd.DataFrame) -> float | None:
 
     Slices of a block are under load in the same seconds, and each has what the server used in all of them.
     """
-    ran = slices.sort_values(["round", "begun_usec"])
-    ends = (ran["begun_usec"] + ran["duration_usec"] / 2).groupby(ran["round"]).shift()
+    ran = slices.sort_values(["round", "start", "begun_usec"])
+    ends = (ran["begun_usec"] + ran["duration_usec"] / 2).groupby([ran["round"], ran["start"]]).shift()
     block = (ends.isna() | (ran["begun_usec"] > ends)).cumsum()
     blocks = ran.assign(block=block, counts=ran["slice"].isin(timed["slice"])).groupby("block")
     whole = blocks.agg(used=("mysql_cpu_usec", "mean"), calls=("sipp_successful", "sum"), counts=("counts", "any"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.claims import claim
+from lab.claims import claim, goes_on, going_on
 from lab.errors import Exit, SetupError
 
 HOLDER = """
@@ -103,3 +103,42 @@ def test_every_user_looks_in_the_same_place(tmp_path: Path, own: dict[str, str],
     command = [sys.executable, "-c", "from lab import claims; print(claims.FOLDER)"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == folder
+
+
+def test_a_run_is_known_to_go_on(folder: Path) -> None:
+    """To everybody on this machine, until it is over; nobody else can go on with it."""
+    assert not goes_on("a-run", folder)
+    with going_on("a-run", folder):
+        assert goes_on("a-run", folder)
+        assert not goes_on("another", folder)
+        with pytest.raises(SetupError, match="a-run goes on, in another process"), going_on("a-run", folder):
+            pass
+    assert not goes_on("a-run", folder)
+    assert list(folder.glob("run-*")) == []
+
+
+def test_a_run_whose_driver_died_does_not_go_on(folder: Path) -> None:
+    """The kernel frees its lock; the file alone says nothing."""
+    source = HOLDER.replace("import claim", "import going_on").replace(
+        'claim([1, 2], "the other run"', 'going_on("a-run"'
+    )
+    command = [sys.executable, "-c", source, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert goes_on("a-run", folder)
+        other.kill()
+        other.wait()
+    assert (folder / "run-a-run").exists()
+    assert not goes_on("a-run", folder)
+
+
+def test_cpus_are_shared_only_by_runs_that_were_all_told_to(folder: Path) -> None:
+    """One that was not is not disturbed, and disturbs nobody."""
+    first, second = (claim([1], name, folder, shared=True) for name in ("first", "second"))
+    with first, second, pytest.raises(SetupError, match="CPU 1 is taken"), claim([1], "third", folder):
+        pass
+    alone, other = claim([1], "alone", folder), claim([1], "other", folder, shared=True)
+    with alone, pytest.raises(SetupError, match="CPU 1 is taken by alone") as refused, other:
+        pass
+    assert "--share-cpus" in refused.value.remedy

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +47,7 @@ from lab.search import RFC7502, Parameters, Search, Step
 from lab.session import Judges, Reporter
 from lab.versions import ROOT
 from tests.unit import laptop
+from tests.unit.signals import own_signals
 
 COMMANDS = (
     "doctor",
@@ -57,7 +57,9 @@ COMMANDS = (
     "engines",
     "up",
     "down",
+    "clean",
     "run",
+    "resume",
     "frames",
     "report",
     "published",
@@ -90,20 +92,6 @@ class Ended(NamedTuple):
 
 
 Lab = Callable[..., Ended]
-
-
-@contextmanager
-def own_signals() -> Iterator[None]:
-    """The command line sets handlers and a umask for its process; here that is pytest's."""
-    handlers = {number: signal.getsignal(number) for number in cli.ENDING}
-    signal.signal(signal.SIGHUP, lambda *_: None)  # neither ignored, as under nohup, nor the end of pytest
-    mask = os.umask(0o022)
-    try:
-        yield
-    finally:
-        os.umask(mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -582,7 +570,7 @@ def test_capacity_searches_and_shows(
     """As the experiment says, or as the RFC does; with its table at the end."""
 
     def search(specification: runner.Specification, *_: object, reporter: Reporter, **__: object) -> Path:
-        assert specification.search == asked
+        assert specification.asked.search == asked
         reporter.stage("round 1, native: registration at 800/s: ok")
         return searched
 

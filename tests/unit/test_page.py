@@ -172,7 +172,7 @@ def test_in_turns_the_database_is_counted_once_a_block() -> None:
             (2, "a3", "a", 0, 500, 10),
         ],
         columns=["round", "slice", "cell", "begun_usec", "mysql_cpu_usec", "sipp_successful"],
-    ).assign(duration_usec=900)
+    ).assign(duration_usec=900, start=1)
     assert costs.database_usec(slices, slices) == (800 + 1200 + 500) / 50
     assert costs.database_usec(slices, slices[slices["slice"] == "b1"]) == 800 / 20
     assert costs.database_usec(slices.assign(mysql_cpu_usec=None), slices) is None

@@ -18,82 +18,23 @@ from lab import plan as planning
 from lab.cores import Layout
 from lab.errors import Exit, SetupError, TestbedError, UnavailableError
 from lab.host import Facts
-from lab.images import FOLDER, Built
 from lab.model import Plan, Role, SlicePlan
 from lab.planted import Routing
-from lab.runner import Specification
-from lab.running import Enough, Running, narrow_enough, whole_mean
+from lab.runner import Asked
+from lab.running import Running, whole_mean
 from lab.search import Parameters, Search
-from lab.session import Judges
-from tests.bed import LAYOUT, Bed, World, use
+from tests.bed import LAYOUT, World
+from tests.unit import made
+from tests.unit.made import FACTS, IMAGES, PLAN, SPECIFICATION, Quiet, built
 
 if TYPE_CHECKING:
     import docker
 
-PLAN = testing.plan(engines=("native", "lua"), rounds=2, slices=1, warmup_slices=1, calls=12)
-
-
-def built(tag: str, number: int, *engines: str, **failed: str) -> Built:
-    """An image on the engine."""
-    return Built(f"kemi-lab/{tag}", f"sha256:{number}", 1, "1", {}, engines=engines, failed=failed)
-
-
-IMAGES = runner.Images(
-    kamailio={"6.0.1": built("kamailio:6.0.1", 0, "native", "lua")},
-    unavailable={},
-    database={"mysql": built("mysql:9.7", 1)},
-    sipp=built("sipp:3.7.3", 2),
-    schemas={"6.0.1": b"tables"},
-)
-SPECIFICATION = Specification(
-    plan=PLAN,
-    experiment="# as the user wrote it\n",
-    layout=LAYOUT,
-    make_images=lambda _: IMAGES,
-    configurations=(FOLDER / "kamailio" / "etc" / "kamailio.cfg",),
-    routings={"parity": Routing(FOLDER / "kamailio" / "etc" / "parity")},
-    traffic=(FOLDER / "sipp" / "scenarios" / "register.xml",),
-)
-FACTS = Facts("Pentium", "0-1", 2**30, "6.1", "Debian", "x86_64", "20.10", "2.26", "kvm")
-
-
-class Quiet:
-    """Hears everything and says nothing."""
-
-    def stage(self, text: str) -> None:
-        """Heard."""
-
-    def detail(self, text: str) -> None:
-        """Heard."""
-
-    def slice_done(self, record: object) -> None:
-        """Heard."""
-
-    def round_done(self, number: int, so_far: object) -> None:
-        """Heard."""
-
-    def note(self, text: str) -> None:
-        """Heard."""
-
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A machine with two CPUs, on which the testbed is made up, and CPUs are claimed in a folder of the test's."""
-    world = use(tmp_path / "volume", monkeypatch)
-
-    class Made(Bed):
-        """Like the real one, it is told where the run's folder is."""
-
-        def __init__(self, client: object, run: str, plan: Plan, layout: Layout, folder: Path) -> None:
-            super().__init__(world, plan)
-            self.run, self.layout, self.folder = run, layout, folder
-            assert client is None
-
-    monkeypatch.setattr(runner, "Testbed", Made)
-    monkeypatch.setattr(host, "facts", lambda _: FACTS)
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cpus: world.history.append(f"pinned {sorted(cpus)}"))
-    monkeypatch.setattr(claims, "claim", partial(claims.claim, folder=tmp_path / "cpus"))
-    return world
+    """Whose testbed is made up."""
+    return made.world(tmp_path, monkeypatch)
 
 
 Run = Callable[..., Path]
@@ -102,18 +43,7 @@ Run = Callable[..., Path]
 @pytest.fixture
 def run(world: World, tmp_path: Path) -> Run:  # noqa: ARG001  (there must be one)
     """Run a specification in that world."""
-
-    def run(specification: Specification = SPECIFICATION, enough: Enough = narrow_enough) -> Path:
-        return runner.run(
-            specification,
-            cast("docker.DockerClient", None),
-            tmp_path / "results",
-            judges=Judges(validity.judge, validity.judge_start),
-            reporter=Quiet(),
-            enough=enough,
-        )
-
-    return run
+    return partial(made.run, tmp_path / "results")
 
 
 def latest(tmp_path: Path) -> Path:
@@ -462,7 +392,7 @@ QUICK = Parameters(start_per_s=50, growth=1, resolution=0.5, tries=1, confirmati
 def test_an_open_rate_is_found_before_the_first_round(run: Run, world: World) -> None:
     """The plan in the evidence is the one that was carried out; the search disturbs no figure."""
     world.serves = dict.fromkeys(("native", "lua", "native-aa"), 300)
-    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), search=QUICK)
+    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), asked=Asked(QUICK))
     folder = run(open_)
     plan = store.load(Plan, folder / "evidence" / "plan.json")
     found = store.load(Search, folder / "evidence" / "rate" / "search.json")
@@ -472,7 +402,7 @@ def test_an_open_rate_is_found_before_the_first_round(run: Run, world: World) ->
     searched = len(world.loads())
     run(open_)
     assert len(world.loads()) == searched + sum(len(planned.slices) for planned in plan.rounds)
-    run(replace(open_, new_rate=True))
+    run(replace(open_, asked=Asked(QUICK, new_rate=True)))
     assert len(world.loads()) == searched * 2 + sum(len(planned.slices) for planned in plan.rounds)
 
 
@@ -481,7 +411,7 @@ def test_an_open_rate_needs_the_disk_of_what_was_found(run: Run, world: World, m
     asked: list[int] = []
     monkeypatch.setattr(host, "require_disk", lambda _, size: asked.append(size))
     world.serves = dict.fromkeys(("native", "lua", "native-aa"), 300)
-    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), search=QUICK)
+    open_ = replace(SPECIFICATION, plan=replace(PLAN, rate_share=0.5), asked=Asked(QUICK))
     settled = store.load(Plan, run(open_) / "evidence" / "plan.json")
     assert asked == [planning.log_bytes(open_.plan), planning.log_bytes(settled)]
     assert asked[0] != asked[1]
@@ -491,7 +421,7 @@ def test_capacity_is_a_run_like_any_other(world: World, tmp_path: Path) -> None:
     """CPUs are claimed and pinned, evidence is sealed, all is taken down; there are searches in place of rounds."""
     world.serves = {"native": 300, "lua": 150}
     folder = runner.capacity(
-        replace(SPECIFICATION, search=QUICK),
+        replace(SPECIFICATION, asked=Asked(QUICK)),
         cast("docker.DockerClient", None),
         tmp_path / "results",
         judge_start=validity.judge_start,

@@ -52,6 +52,7 @@ def test_a_run_begins_as_started_and_never_as_good(run: store.Run, results: Path
         "ended_at": None,
         "ended": None,
         "error": "",
+        "resumed": [],
     }
     assert not (results / store.LATEST).exists()
 
@@ -111,7 +112,7 @@ def test_a_part_of_the_evidence_appears_whole(run: store.Run) -> None:
     """While it is made, whoever looks for slices sees none."""
     with run.part("slices", "r01-s001-lua") as draft:
         (draft / "slice.json").write_text("{}")
-        assert draft.name.startswith(".")
+        assert draft.parent.name.startswith(".")
         assert not (run.evidence / "slices" / "r01-s001-lua").exists()
     assert below(run.evidence) == {"slices", "slices/r01-s001-lua", "slices/r01-s001-lua/slice.json"}
 
@@ -131,10 +132,48 @@ def test_a_part_is_written_once(run: store.Run) -> None:
     """Evidence is never written over."""
     with run.part("slices", "first") as draft:
         (draft / "log").write_text("old")
-    with pytest.raises(OSError, match="not empty"), run.part("slices", "first") as draft:
+    with pytest.raises(FileExistsError, match="first"), run.part("slices", "first") as draft:
         (draft / "log").write_text("new")
     assert (run.evidence / "slices" / "first" / "log").read_text() == "old"
     assert below(run.evidence) == {"slices", "slices/first", "slices/first/log"}
+
+
+def test_parts_that_belong_together_appear_together(run: store.Run) -> None:
+    """All of them, or none."""
+    with run.parts("slices", ["first", "second"]) as drafts:
+        for draft in drafts:
+            (draft / "slice.json").write_text("{}")
+    whole = {"slices", *(f"slices/{name}{file}" for name in ("first", "second") for file in ("", "/slice.json"))}
+    assert below(run.evidence) == whole
+    with pytest.raises(KeyboardInterrupt), run.parts("slices", ["third", "fourth"]) as drafts:  # noqa: PT012
+        (drafts[0] / "slice.json").write_text("{}")
+        raise KeyboardInterrupt
+    assert below(run.evidence) == whole
+
+
+def test_parts_that_were_whole_when_the_power_failed_get_their_names(
+    run: store.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far that was; of one that was not, nothing stays."""
+    replace = Path.replace
+    moved: list[Path] = []
+
+    def fail(path: Path, target: Path) -> Path:
+        moved.append(target)
+        if len(moved) == 3:  # whole, the first, and no further
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(KeyboardInterrupt), run.parts("slices", ["first", "second", "third"]) as drafts:  # noqa: PT012
+        for draft in drafts:
+            (draft / "slice.json").write_text("{}")
+    monkeypatch.undo()
+    (run.evidence / "starts" / ".draft-x").mkdir(parents=True)
+    (run.folder / ".draft-y").write_text("half a status")
+    run.mend()
+    assert {path.name for path in (run.evidence / "slices").iterdir()} == {"first", "second", "third"}
+    assert not list(run.folder.rglob(".*"))
 
 
 def test_others_may_read_what_a_run_has_written(run: store.Run) -> None:

@@ -53,6 +53,7 @@ def slice_row(piece: SlicePlan, reasons: str = "") -> dict[str, Any]:
     """The columns of `slices` that a summary looks at."""
     return {
         "round": piece.round,
+        "start": 1,
         "position": piece.position,
         "slice": piece.id,
         "cell": piece.cell,
@@ -79,6 +80,7 @@ def start_row(number: int, cell: str, reasons: str = "") -> dict[str, Any]:
     """Likewise of `starts`."""
     return {
         "round": number,
+        "start": 1,
         "cell": cell,
         "reasons": reasons,
         "bindings": 10,
