@@ -56,10 +56,11 @@ def going_on(run: str, folder: Path = FOLDER) -> Iterator[None]:
 
 def goes_on(run: str, folder: Path = FOLDER) -> bool:
     """Whether some process of this machine is at a run."""
-    if not (folder / _name(run)).exists():
+    try:
+        with (folder / _name(run)).open() as file:  # who only looks makes none
+            return not _locked(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
         return False
-    with _open(folder, _name(run)) as file:
-        return not _locked(file, fcntl.LOCK_SH)
 
 
 def _name(run: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from lab import edges, ending, latency, load, logs, override, rest, sampling, store, turns
+from lab import edges, ending, latency, load, logs, override, sampling, store, turns
 from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
@@ -74,9 +74,8 @@ class Session:
         plan = planning.only(self.plan, cell)
         return replace(self, plan=plan, bed=self.bed.only(plan))
 
-    def round(self, planned: RoundPlan, left: Rest | None = None) -> None:
+    def round(self, planned: RoundPlan, left: Rest) -> None:
         """One fresh start of every cell (those that share a Kamailio: of that), and all slices that are left."""
-        left = left or rest.whole(self.plan, planned)
         self.reporter.stage(f"round {planned.number} of {len(self.plan.rounds)}: fresh start of all cells")
         with self.fresh(planned.number, left.start) as (starts, stations):
             for start in starts.values():

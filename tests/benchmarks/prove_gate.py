@@ -40,9 +40,7 @@ STARVED_NSEC = 50_000_000  # of a CPU's time a second: a twentieth
 
 
 PLANTED = '    if ($ua =~ "friendly-scanner|sipcli") exit;\n'  # as the routing has it a little later
-CALIBRATED = (
-    4  # of them: some tenth of a challenge. Of many each would cost less, as the first finds the coldest caches
-)
+CALIBRATED = 4  # of them: some tenth of a challenge; of many each costs less, as the first finds the coldest caches
 TAIL_TURNS = 1500  # of a loop: half a usec each, where it was tried
 AGAIN = 3  # times at most that something is tried again, where it was invalid
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import logs, sampling, store, testing, validity
+from lab import logs, rest, sampling, store, testing, validity
 from lab.errors import TestbedError
 from lab.model import Limits, Plan, Scenario, SliceRecord, Specimen, StartRecord
 from lab.running import Running
@@ -84,7 +84,8 @@ def measure(world: World, run: store.Run, heard: Listener) -> Measure:
         bed = Bed(world, plan)
         with bed.up() as (databases, holder):
             session = Session(plan, LAYOUT, run, bed, databases, holder, judges, heard)
-            session.round(plan.rounds[number - 1])
+            planned = plan.rounds[number - 1]
+            session.round(planned, rest.whole(plan, planned))
 
     return measure
 
