@@ -174,6 +174,16 @@ class Lab:
         running.end(patience_seconds)
         return running
 
+    def under_load(self, running: Running) -> None:
+        """Wait until one of its SIPps is sending: then a slice is being collected, whatever the last line said."""
+        (run,) = self.runs()
+        label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
+        while running.process.poll() is None:
+            for container in self.client.containers.list(filters=label, ignore_removed=True):
+                if any("-sf" in line[-1].split() for line in container.top()["Processes"]):
+                    return
+        raise AssertionError(f"ended without load:\n{running.error}")
+
     def left(self) -> list[str]:
         """What the engine still has of our runs: containers, networks, volumes."""
         found: list[str] = []

@@ -62,6 +62,7 @@ def test_a_first_ctrl_c_finishes_the_slice_and_a_second_one_does_not(lab: Lab) -
     run.wait_for(r"^1/\d+ r01-s001")
     (folder,) = lab.runs()
     count = len(sealed(folder))
+    lab.under_load(run)
     run.interrupt()
     run.wait_for("finishing this slice")
     assert run.end() == Exit.INTERRUPTED
@@ -72,6 +73,7 @@ def test_a_first_ctrl_c_finishes_the_slice_and_a_second_one_does_not(lab: Lab) -
     assert len(finished) == count + cells
     again = lab.begin("resume", folder.name)
     again.wait_for(r"r01-s\d+-\S+ at 40/s")  # the warm-up, once more
+    lab.under_load(again)
     again.process.send_signal(signal.SIGTERM)
     again.wait_for("finishing this slice")
     before = sealed(folder)
