@@ -92,6 +92,12 @@ benchmark-frames *args:
 benchmark-dataset *args:
     python -m tests.benchmarks.dataset "$@"
 
+# Real runs, each struck by a fault at a random moment: more than a hundred, and a table (an hour and a half)
+[private]
+faults *args: _engine
+    @./justw lab images
+    python -m tests.faults "$@"
+
 # The gate on the real thing: identical builds, planted slowdowns, broken candidates (two to three hours)
 [private]
 prove-gate *args: _engine

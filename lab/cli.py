@@ -80,7 +80,7 @@ def _known(error: BaseException) -> BaseException:
     from urllib3.exceptions import HTTPError  # noqa: PLC0415  (what is read as it comes passes requests by)
 
     if isinstance(error, DockerException | RequestException | HTTPError):
-        remedy = "look at the engine's own log (journalctl -u docker); lab down RUN removes what may be left of a run"
+        remedy = "look at the engine's own log (journalctl -u docker); lab clean --yes removes what a run may have left"
         return SetupError(f"the Docker Engine failed: {error}", remedy=remedy)
     return error
 

@@ -233,7 +233,7 @@ def read(path: Path) -> Experiment:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInputError(f"{path}: not valid TOML: {error}") from error
     try:
         keys = TypeAdapter(Keys).validate_python(raw)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from lab.override import VOLUME
 
 TARGET = "127.0.0.1:5060"
 LOCAL_PORT = 5070  # of the first SIPp process; others have the next ones
+# Nobody looks at SIPp's screen, and each one goes through the engine to us, beside Kamailio. But an exec that says
+# nothing for two minutes is taken for dead (lab.host).
+SCREEN_SECONDS = 60
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
@@ -169,14 +172,20 @@ def outcome(statistics: Path, limit: int, exit_code: int, said: str = "") -> Sip
 
     Its elapsed times are cut to seconds; its points in time have a third part, in seconds and their fraction.
     """
+    remedy = "SIPp's own words are above: look at the scenario"
     try:
         with statistics.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file, delimiter=";") if None not in row.values()]  # whole ones
-    except FileNotFoundError:
-        rows = []
-    if not rows:
-        remedy = "SIPp's own words are above: look at the scenario"
-        raise TestbedError(f"SIPp wrote no statistics (exit code {exit_code})", detail=said, remedy=remedy)
+        return _last(rows, limit, exit_code)
+    except (FileNotFoundError, IndexError) as error:  # there is none, or no row in it
+        message = f"{statistics.name}: SIPp wrote no statistics (exit code {exit_code})"
+        raise TestbedError(message, detail=said, remedy=remedy) from error
+    except (ValueError, KeyError, OverflowError, csv.Error) as error:
+        message = f"{statistics.name}: these are no statistics of SIPp's: {error!r} (exit code {exit_code})"
+        raise TestbedError(message, detail=said, remedy=remedy) from error
+
+
+def _last(rows: Sequence[Mapping[str, str]], limit: int, exit_code: int) -> SippOutcome:
     last = rows[-1]
     return SippOutcome(
         exit_code=exit_code,
@@ -222,7 +231,7 @@ def _sipp(scenario: Scenario, call_id: str, part: Part, subscribers: int, folder
 
 def _bare(file: str, call_id: str, port: int) -> list[str]:
     return [
-        *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(port), "-nostdin"),
+        *("sipp", TARGET, "-i", "127.0.0.1", "-p", str(port), "-nostdin", "-f", str(SCREEN_SECONDS)),
         *("-sf", f"/scenarios/{file}", "-cid_str", f"{call_id}%u"),
     ]
 

@@ -58,8 +58,15 @@ class Inside:
 
 
 def parse(text: str) -> Inside:
-    """Output of SCRIPT -> counters. A missing section is an error, never a zero."""
+    """Output of SCRIPT -> counters. What is missing, or no number, is an error, never a zero."""
     parts = sections(text, _SECTIONS)
+    try:
+        return _parsed(parts)
+    except (ValueError, IndexError) as error:
+        raise TestbedError(f"Kamailio's answer cannot be read: {error}", detail=text[-2000:]) from error
+
+
+def _parsed(parts: dict[str, str]) -> Inside:
     processes = parse_processes(parts["processes"])
     statistics = re.findall(r"^(\w+):(\S+)\s*=\s*(\d+)\s*$", parts["statistics"], re.MULTILINE)
     counters = {f"{group}.{name}": int(value) for group, name, value in statistics}

@@ -50,7 +50,9 @@ def read(path: Path) -> Scenario:
     except FileNotFoundError as error:
         remedy = "write it: [legs] with a name = { method = ..., cseq = ... } for each request of a call"
         raise BadInputError(f"{sidecar}: missing: it declares which request is which leg", remedy=remedy) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadInputError(f"{sidecar}: cannot be read: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInputError(f"{sidecar}: not valid TOML: {error}", remedy=_REMEDY) from error
     except ValidationError as error:
         raise BadInputError(f"{sidecar}: {_explain(error)}", remedy=_REMEDY) from error

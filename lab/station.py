@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from docker.errors import APIError
 from requests.exceptions import RequestException
 
-from lab import latency, load, logs, override, sampling
+from lab import latency, load, logs, override, sampling, versions
 from lab.cgroups import Cgroup
 from lab.errors import TestbedError
 from lab.execution import Answer, ask
@@ -29,6 +29,7 @@ READY_SECONDS = 15
 PATIENCE = 20  # looks at a log, each as long as a fetch takes
 SETTLE_LOOKS = 30  # at a log's size, a second apart
 STOP_SECONDS = 10
+PIECE = 1 << 20  # bytes of a log that are copied at a time
 # Asks until there is an answer; the pause is between two questions.
 _READY = ["timeout", str(READY_SECONDS), "sh", "-c", "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"]
 # Sets $1, and answers what it is then: kamcmd's exit code is 0 whatever Kamailio says.
@@ -37,21 +38,23 @@ _LATENCY_LOG = """
 kamcmd cfg.get core latency_cfg_log
 """
 NEVER_LOGGED = "9"  # a level beyond all others
-# $1: log, $2: offset, $3: name of the part, $4: folder of the other files ($5...). Several may be asked at once.
+# $1: log, $2: offset, $3: folder of the other files ($4...). Several may be asked at once. Nothing is copied in there:
+# it says the size of the log's part, that part, a line that ends it, and a tar of the others, where they exist.
 _FETCH = """
 set -e
-log=$1 offset=$2 name=$3 folder=$4; shift 4
-part=$(mktemp -d)
-trap 'rm -r "$part"' EXIT
-tail -c +$((offset + 1)) "$log" >"$part/$name"
+log=$1 offset=$2 folder=$3; shift 3
+size=$(stat -c %s "$log")
+size=$((size > offset ? size - offset : 0))
+echo "$size"
+tail -c +$((offset + 1)) "$log" | head -c "$size"
+echo "== end of the log"
 # What SIPp complains of is the same over and over again.
 for file in "$@"; do
-  if [ "$(stat -c %s "$folder/$file" 2>/dev/null || echo 0)" -gt 4000000 ]; then
-    head -c 1000000 "$folder/$file" >"$part/$file"; mv "$part/$file" "$folder/$file"
-  fi
+  [ "$(stat -c %s "$folder/$file" 2>/dev/null || echo 0)" -le 4000000 ] || truncate -s 1000000 "$folder/$file"
 done
-tar --ignore-failed-read -cf - -C "$part" "$name" $([ $# -eq 0 ] || echo -C "$folder") "$@"
+[ $# -eq 0 ] || tar --ignore-failed-read -cf - -C "$folder" "$@"
 """
+_END = b"== end of the log\n"
 
 
 class Holder:
@@ -75,21 +78,22 @@ class Holder:
 
     def fetch(self, log: str, offset: int, others: list[str], into: Path) -> int:
         """Copy the log since `offset` (as kamailio.log), and what exists of other files; return the log part's size."""
-        arguments = [log, str(offset), logs.NAME, override.VOLUME, *others]
         # By way of the disk: a long slice's log need not fit into memory.
-        with tempfile.TemporaryFile(dir=into) as tar:
-            answer = ask(self._container, ["sh", "-c", _FETCH, "fetch", *arguments], tar)
+        with tempfile.TemporaryFile(dir=into) as all_of_it:
+            script = ["sh", "-c", _FETCH, "fetch", log, str(offset), override.VOLUME, *others]
+            answer = ask(self._container, script, all_of_it)
             if answer.code != 0:
                 raise TestbedError(f"the logs cannot be read: {answer.complaint}")
-            tar.seek(0)
-            with tarfile.open(fileobj=tar) as archive:
-                # Plain files alone, by their own names (extraction filters are newer than Debian 12's Python).
-                for member in archive:
-                    file = archive.extractfile(member)
-                    if file is not None:
-                        with (into / Path(member.name).name).open("wb") as copy:
-                            shutil.copyfileobj(file, copy)
-        return (into / logs.NAME).stat().st_size
+            all_of_it.seek(0)
+            size = int(all_of_it.readline())
+            with (into / logs.NAME).open("wb") as copy:
+                for start in range(0, size, PIECE):
+                    copy.write(all_of_it.read(min(PIECE, size - start)))
+            if all_of_it.readline() != _END:
+                raise TestbedError(f"the logs cannot be read: {log} changes its size")
+            if others:
+                _unpack(all_of_it, into)
+        return size
 
 
 @dataclass(slots=True)
@@ -137,8 +141,8 @@ class Station:
             self.log_offset = self.holder.size(log)  # 0, or all where it could not be cut
 
     def inspect(self) -> bytes:
-        """Docker's description of the container, as evidence."""
-        return json.dumps(self.kamailio.attrs, indent=1).encode()
+        """Docker's description of the container, as evidence; without where on this machine the lab lies."""
+        return json.dumps(self.kamailio.attrs, indent=1).replace(str(versions.ROOT), ".").encode()
 
     def remains(self, into: Path) -> None:
         """What a round that broke off has left and no slice has taken: the log, the container's state and output."""
@@ -264,6 +268,16 @@ class Station:
                 cell=self.cell.name,
             )
         return sampling.parse(answer.text)
+
+
+def _unpack(tar: IO[bytes], into: Path) -> None:
+    """Plain files alone, by their own names (extraction filters are newer than Debian 12's Python)."""
+    with tarfile.open(fileobj=tar) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is not None:
+                with (into / Path(member.name).name).open("wb") as copy:
+                    shutil.copyfileobj(file, copy)
 
 
 def _cgroup(container: "Container", who: str) -> Cgroup:

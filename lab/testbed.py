@@ -35,6 +35,7 @@ LABEL_RUN = "lab.run"
 PRIVATE = "kemi-lab-secret-"  # begin of the name of a folder, which goes on with the run's
 REMOVAL_SECONDS = 30
 _LAST_LINES = 30
+_SOCKETS = "/run/mysqld"  # where compose.yaml mounts the volume with the server's socket
 _IN_USE = {HTTPStatus.CONFLICT, HTTPStatus.FORBIDDEN}  # a container or volume; a network
 
 
@@ -112,8 +113,12 @@ class Testbed:
     def load_schema(self, server: str, release: str, schema: bytes) -> None:
         """Make a release's template database from its own SQL files (a tar archive of its folder mysql/)."""
         container = self._container(server)
-        container.put_archive("/tmp", schema)  # noqa: S108  (the container's)
-        answer = ask(container, ["template", database.template_of(release), "/tmp/mysql"])  # noqa: S108
+        name = database.template_of(release)
+        place = f"{_SOCKETS}/{name}"  # a volume: nothing else in there can be written to from outside
+        answer = ask(container, ["mkdir", "-p", place])
+        if answer.code == 0:
+            container.put_archive(place, schema)
+            answer = ask(container, ["template", name, f"{place}/mysql"])
         if answer.code != 0:
             raise TestbedError(f"{server}: the schema of Kamailio {release} cannot be loaded", detail=answer.last_words)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from lab.errors import BadInputError
+
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "images" / "versions.toml"
 
@@ -103,5 +105,17 @@ class Versions:
 
 @cache
 def load() -> Versions:
-    """The facts; a fault in the file is a defect of ours, so it is not dressed up."""
-    return TypeAdapter(Versions).validate_python(tomllib.loads(FILE.read_text(encoding="utf-8")))
+    """The facts."""
+    return read(FILE)
+
+
+def read(path: Path) -> Versions:
+    """BadInputError names the file, and every key that is not as it must be."""
+    try:
+        found = TypeAdapter(Versions).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's and pydantic's are ValueErrors
+        raise BadInputError(f"{path}: {error}", remedy="git diff shows what has changed in it") from error
+    for what in ("kamailio", "database", "sipp"):
+        if not getattr(found, what):
+            raise BadInputError(f"{path}: {what}: there is none")
+    return found

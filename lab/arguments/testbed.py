@@ -45,14 +45,7 @@ def add(commands: Commands) -> None:
         "raise the testbed by hand (compose.yaml)",
         "  lab up\n  LAB_ENGINE=lua lab up\n  docker compose run --rm sipp",
     )
-    down = commands.add(
-        "down",
-        "take down the testbed that was raised by hand, or what is left of a run",
-        "  lab down\n  lab down 20260314T150926Z-default-9e13",
-    )
-    text = "the id of a run that was killed: its containers, networks and volumes go, its results stay"
-    down.add_argument("run", nargs="?", metavar="RUN", help=text)
-
+    commands.add("down", "take down the testbed that was raised by hand", "  lab down")
     clean = commands.add(
         "clean",
         "show what runs whose driver was killed have left on the engine, and remove it",

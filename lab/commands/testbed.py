@@ -110,29 +110,23 @@ def up(_: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def down(options: argparse.Namespace) -> int:
-    """Take it, or what is left of a run, down."""
-    from lab import by_hand, host, store, testbed
+def down(_: argparse.Namespace) -> int:
+    """Take it down."""
+    from lab import by_hand, host
 
-    if options.run is None:
-        by_hand.down(host.engine())
-        return Exit.OK
-    run = options.run
-    with suppress(BadInputError):  # its folder may be elsewhere, or gone
-        run = store.find(arguments.RESULTS, run).name
-    if not testbed.remove_all(host.engine(), run):
-        raise BadInputError(
-            f"nothing of a run {run!r} is on the engine", remedy="docker ps --all --filter label=lab.run"
-        )
+    by_hand.down(host.engine())
     return Exit.OK
 
 
 def clean(options: argparse.Namespace) -> int:
     """What runs that were killed have left: list it and, where that is wanted, remove it."""
-    from lab import host, leftovers
+    from lab import host, leftovers, store
 
-    client = host.engine()
-    found = leftovers.find(client, options.run or "")
+    client, run = host.engine(), options.run or ""
+    if run:
+        with suppress(BadInputError):  # its folder may be elsewhere, or gone
+            run = store.find(arguments.RESULTS, run).name
+    found = leftovers.find(client, run)
     if options.json:
         say(json.dumps([asdict(one) for one in found], indent=1))
     for one in () if options.json else found:
@@ -140,7 +134,8 @@ def clean(options: argparse.Namespace) -> int:
         say(f"{one.run:40} {one.kind:10} {one.name}: {said}")
     if options.yes:
         leftovers.remove(client, found)
-    elif not options.json:
-        dead = any(not one.living for one in found)
-        say("lab clean --yes removes this; results stay in any case" if dead else "no run has left anything")
+    if not found and not options.json:
+        say(f"nothing is left of {run}" if run else "no run has left anything")
+    elif any(not one.living for one in found) and not options.yes and not options.json:
+        say("lab clean --yes removes this; results stay in any case")
     return Exit.OK

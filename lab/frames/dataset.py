@@ -163,7 +163,7 @@ def _load(run: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame
             schema = read.schema
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing", remedy=_REMEDY) from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
     _check_columns(path, schema, table.schema)
     for column in table.columns:
@@ -171,7 +171,10 @@ def _load(run: Path, table: Table, wanted: Sequence[str] | None) -> pd.DataFrame
             raise BadInputError(f"{path}: column {column.name} lacks values", remedy=_REMEDY)
     # Where a value may be missing, pandas' own types keep an integer an integer.
     nullable = any(column.null for column in table.columns)
-    return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)
+    try:
+        return read.to_pandas(types_mapper=_PANDAS.get if nullable else None)
+    except (ValueError, pa.ArrowException) as error:  # text that is none
+        raise BadInputError(f"{path}: cannot be read: {error}", remedy=_REMEDY) from error
 
 
 def _version(schema: pa.Schema, path: Path) -> int:

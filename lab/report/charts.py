@@ -288,13 +288,10 @@ def _legend(figure: Figure, *panels: Axes) -> None:
     found = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    labels = list(found)
-    if len(labels) > 1:
-        figure.legend(
-            list(found.values()),
-            labels,
-            loc="outside lower center",
-            ncols=min(3, len(labels)),
-            frameon=False,
-            fontsize=8,
+    for columns in (min(3, len(found)), 2, 1) if len(found) > 1 else ():
+        legend = figure.legend(
+            list(found.values()), list(found), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
         )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()

@@ -1,6 +1,7 @@
 """Sections on what a run's figures are worth: validity, and the observer."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ MOST_LISTED = 200  # failed checks: a page is to be read
 def validity(told: Told) -> Iterator[Section]:
     """Slices that count and those that do not, with every reason."""
     found = told.summary
-    reasons = [reason for cell in found.cells.values() for reason in cell.reasons]
+    reasons = list(_together(reason for cell in found.cells.values() for reason in cell.reasons))
     yield Section(
         "validity",
         "What counts, and what was left out",
@@ -39,6 +40,17 @@ def validity(told: Told) -> Iterator[Section]:
         ),
         warning=not found.valid,
     )
+
+
+def _together(reasons: Iterable[str]) -> Iterator[str]:
+    """In the order of slices; what is said of several of a round, as of those that shared their seconds, once."""
+    whose: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for reason in sorted(reasons):
+        name, _, text = reason.partition(": ")
+        whose[name.partition("-")[0], text].append(name)
+    for (_, text), names in whose.items():
+        others = f" and {len(names) - 1} more of its round" if len(names) > 1 else ""
+        yield f"{names[0]}{others}: {text}"
 
 
 def observer(told: Told) -> Iterator[Section]:

@@ -48,7 +48,7 @@ START_UP = b" 0(1) INFO: <core> [main.c:3321]: main(): current open file limits 
 
 def write_log(path: Path, lines: int = LINES) -> None:
     """What two workers write: both legs of each call, those of a few calls mixed; one retransmission in a thousand."""
-    chance = random.Random(2018)  # noqa: S311  (no secret)
+    chance = random.Random(2018)
     with path.open("wb") as file:
         file.write(START_UP * 20)
         waiting: list[tuple[int, int]] = []

@@ -11,12 +11,13 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import APIError
 
 from lab import testbed
 from lab.versions import ROOT
@@ -115,6 +116,7 @@ class Lab:
     folder: Path
     client: docker.DockerClient
     environment: dict[str, str]
+    enter: tuple[str, ...] = ()  # a command that runs the one behind it somewhere else
     begun: list[Running] = field(default_factory=list)
 
     @classmethod
@@ -157,7 +159,7 @@ class Lab:
     def begin(self, *arguments: str | Path) -> Running:
         """Start a command; results go to our folder."""
         process = subprocess.Popen(
-            [SCRIPT, *arguments, "--results", self.results],
+            [*self.enter, SCRIPT, *arguments, "--results", self.results],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -180,8 +182,9 @@ class Lab:
         label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
         while running.process.poll() is None:
             for container in self.client.containers.list(filters=label, ignore_removed=True):
-                if any("-sf" in line[-1].split() for line in container.top()["Processes"]):
-                    return
+                with suppress(APIError):  # it is on its way out
+                    if any("-sf" in line[-1].split() for line in container.top()["Processes"] or ()):
+                        return
         raise AssertionError(f"ended without load:\n{running.error}")
 
     def left(self) -> list[str]:

@@ -42,6 +42,7 @@ def test_a_run_whose_driver_was_killed_is_gone_on_with(lab: Lab) -> None:
     before = sealed(run)
     assert before
     assert lab.left()
+    assert json.loads((run / "status.json").read_text())["status"] == "started"
     cleaning: list[str | Path] = [SCRIPT, "clean", "--json"]
     shown = subprocess.run(cleaning, env=lab.environment, capture_output=True, text=True, check=True)
     left = [one for one in json.loads(shown.stdout) if one["run"] == run.name]

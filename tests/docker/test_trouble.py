@@ -24,7 +24,8 @@ from lab.session import Judges
 from lab.topology import format_list
 from lab.versions import ROOT
 from tests.docker.conftest import Bench
-from tests.docker.driver import DATA, SCRIPT, Lab
+from tests.docker.driver import DATA, Lab
+from tests.docker.root import small_disk
 
 PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 FIRST_SLICE = r"^1/\d+ r01-s001"
@@ -262,31 +263,6 @@ def test_a_second_ctrl_c_does_not_stop_the_taking_down(lab: Lab) -> None:
     assert lab.left() == []
 
 
-def kill(lab: Lab, service: str) -> None:
-    """Kill containers of a run's service, as the kernel does when memory is short."""
-    (run,) = lab.runs()
-    label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
-    for container in lab.client.containers.list(filters=label, ignore_removed=True):
-        if container.labels["com.docker.compose.service"].startswith(service):
-            container.kill()
-
-
-@pytest.mark.parametrize(("service", "name"), [("kamailio-", "Kamailio"), ("sipp-", "SIPp"), ("mysql", "MySQL")])
-def test_what_dies_in_mid_run_is_named(lab: Lab, service: str, name: str) -> None:
-    """Exit code 5 with its name, or 4 with its name in the reasons; what was measured before stays."""
-    run = lab.begin("run", lab.experiment(repeats=0))
-    run.wait_for(FIRST_SLICE)
-    before = len(run.said)  # a run names them all when it starts them
-    kill(lab, service)
-    assert run.end() in {Exit.SETUP, Exit.INVALID}, run.error
-    assert name in "".join(run.said[before:])
-    assert "Traceback" not in run.error
-    assert lab.left() == []
-    assert slices(lab)
-    frames = lab("frames", "latest")
-    assert frames.process.returncode == Exit.INVALID, frames.error
-
-
 # --- where results go -----------------------------------------------------------------------------------------------
 
 
@@ -299,34 +275,6 @@ def test_a_results_folder_that_cannot_be_made_is_refused(lab: Lab) -> None:
     assert "what helps: " in run.error
 
 
-def test_what_a_killed_driver_leaves_is_taken_down_by_its_id(lab: Lab) -> None:
-    """SIGKILL is the one way out on which something stays; its results are marked as started for ever."""
-    run = lab.begin("run", lab.experiment())
-    run.wait_for(FIRST_SLICE)
-    run.process.kill()
-    run.end()
-    assert lab.left() != []
-    (folder,) = lab.runs()
-    assert json.loads((folder / "status.json").read_text())["status"] == "started"
-    subprocess.run([SCRIPT, "down", folder.name], check=True, env=lab.environment)
-    assert lab.left() == []
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of its own at `folder`."""
-    folder.mkdir()
-    _as_root("mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", str(folder))
-    try:
-        yield
-    finally:
-        _as_root("umount", str(folder))
-
-
-def _as_root(*command: str) -> None:
-    subprocess.run(command if os.geteuid() == 0 else ["sudo", "--non-interactive", *command], check=True)
-
-
 def test_a_full_disk_is_refused(lab: Lab) -> None:
     """Before anything starts."""
     with small_disk(lab.results, "64m"):
@@ -335,21 +283,3 @@ def test_a_full_disk_is_refused(lab: Lab) -> None:
     assert run.process.returncode == Exit.SETUP, run.error
     assert "left on the disk" in run.error
     assert "--results" in run.error
-
-
-def test_a_disk_that_fills_up_in_mid_run_is_named(lab: Lab) -> None:
-    """Exit code 5 and what helps; everything is torn down, and the slices that were finished stay."""
-    with small_disk(lab.results, "3g"):
-        run = lab.begin("run", lab.experiment())
-        run.wait_for(FIRST_SLICE)
-        used = shutil.disk_usage(lab.results).used
-        _as_root("mount", "-o", f"remount,size={used}", str(lab.results))
-        assert run.end() == Exit.SETUP, run.error
-        assert "No space left on device" in run.error
-        assert "--results" in run.error
-        assert "Traceback" not in run.error
-        assert lab.left() == []
-        assert slices(lab)
-        _as_root("mount", "-o", "remount,size=3g", str(lab.results))
-        frames = lab("frames", lab.runs()[0].name)
-        assert frames.process.returncode == Exit.INVALID, frames.error

@@ -24,11 +24,11 @@ import urllib3
 import lab.errors
 from lab import (
     assembly,
-    by_hand,
     cli,
     disturbances,
     host,
     images,
+    leftovers,
     matrix,
     process,
     runner,
@@ -42,6 +42,7 @@ from lab.disturbances import Disturbance
 from lab.errors import BadInputError, Exit, LabError, SetupError, TestbedError, UnavailableError
 from lab.host import Check
 from lab.images import Recipe
+from lab.leftovers import Leftover
 from lab.model import SliceRecord
 from lab.search import RFC7502, Parameters, Search, Step
 from lab.session import Judges, Reporter
@@ -953,21 +954,35 @@ def test_a_testbed_that_does_not_come_up_says_why(lab_command: Lab, happened: li
     ]
 
 
-def test_what_a_killed_run_has_left_goes_by_its_id(lab_command: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the testbed that was raised by hand stays as it is."""
-    removed: list[tuple[object, str]] = []
+KILLED, GOING = "20260314T150926Z-default-9e13", "20260314T160926Z-default-77aa"
+
+
+@pytest.fixture
+def removed(monkeypatch: pytest.MonkeyPatch) -> list[Leftover]:
+    """Of one run that was killed, and of one that goes on, something is there; what is removed of it."""
+    found = [Leftover(KILLED, "volume", "a", living=False), Leftover(GOING, "volume", "b", living=True)]
+    gone: list[Leftover] = []
     monkeypatch.setattr(host, "engine", lambda: "engine")
-    monkeypatch.setattr(by_hand, "down", lambda _: removed.append(("by hand", "")))
+    monkeypatch.setattr(leftovers, "find", lambda _, run: [one for one in found if run in {"", one.run}])
+    monkeypatch.setattr(leftovers, "remove", lambda _, these: gone.extend(these))
+    return gone
 
-    def remove_all(client: object, run: str) -> bool:
-        removed.append((client, run))
-        return "nothing" not in run
 
-    monkeypatch.setattr(testbed, "remove_all", remove_all)
-    assert lab_command("down", "20260314T150926Z-default-9e13").code == Exit.OK
-    assert removed == [("engine", "20260314T150926Z-default-9e13")]
-    assert lab_command("down").code == Exit.OK
-    assert removed[1:] == [("by hand", "")]
-    typo = lab_command("down", "nothing-like-that")
-    assert typo.code == Exit.USAGE
-    assert "nothing of a run 'nothing-like-that' is on the engine" in typo.err
+def test_cleaning_shows_before_it_removes(lab_command: Lab, removed: list[Leftover]) -> None:
+    """And says what stays because its run goes on."""
+    shown = lab_command("clean").out
+    assert re.search(f"{KILLED} +volume +a: to be removed", shown)
+    assert re.search(f"{GOING} +volume +b: its run goes on: left alone", shown)
+    assert "lab clean --yes removes this" in shown
+    assert removed == []
+    assert f"{KILLED}" in lab_command("clean", "--yes").out
+    assert [one.run for one in removed] == [KILLED, GOING]  # lab.leftovers leaves the living alone
+
+
+def test_cleaning_after_one_run(lab_command: Lab, removed: list[Leftover]) -> None:
+    """By its id; of one that has left nothing, or never was, that is all there is to say."""
+    assert GOING not in lab_command("clean", KILLED).out
+    for asked in (("nowhere",), ("nowhere", "--yes")):
+        assert lab_command("clean", *asked).out == "nothing is left of nowhere\n"
+    assert [one["living"] for one in json.loads(lab_command("clean", "--json").out)] == [False, True]
+    assert removed == []

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from docker.errors import APIError
 from docker.models.containers import Container
 
 from lab.execution import Answer, ask
@@ -65,6 +66,17 @@ def test_a_container_that_does_not_run_gives_minus_one() -> None:
     """With the engine's words."""
     answer = ask(container(b"container c1 is not running", ok=False), ["x"])
     assert (answer.code, answer.complaint) == (-1, "container c1 is not running")
+
+
+def test_a_container_that_is_gone_is_told_without_its_number() -> None:
+    """The engine's own words, in which nobody knows it by sixty-four digits."""
+
+    def refuse(_container: str, _command: list[str]) -> None:
+        raise APIError("409 Client Error", explanation=f"Container {'0a' * 32} is not running")
+
+    gone = container(b"")
+    cast("Any", gone.client).api.exec_create = refuse
+    assert ask(gone, ["x"]) == Answer(-1, b"", b"its container is not running")
 
 
 def test_output_can_go_into_a_file(tmp_path: Path) -> None:

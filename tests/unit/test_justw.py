@@ -145,7 +145,10 @@ def test_what_needs_no_engine_asks_for_none(machine: Machine, arguments: tuple[s
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "images", "engines", "up", "down", "capacity", "gate a b", "aa", "observer", "observer mine.toml --json"],
+    [
+        *("run", "images", "engines", "up", "down", "capacity", "gate a b", "aa", "observer", "resume latest"),
+        *("observer mine.toml --json", "clean", "reproduce a.zip", "export-images a.tar", "import-images a.tar"),
+    ],
 )
 def test_what_needs_an_engine_sees_to_it_first(machine: Machine, command: str) -> None:
     """Without one the lab is not even started."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lab import summary, testing
-from lab.report import costs, page, story
+from lab.report import charts, costs, page, story
 from tests.pages import made, of_releases, report, written
 
 SECTIONS = [
@@ -205,3 +205,22 @@ def test_noise_is_the_baselines_against_itself(folder: Path) -> None:
     assert story.noise(found, "registration", "native") == max(twin.ci_high - 1, 1 - twin.ci_low)
     assert story.noise(found, "nothing", "native") is None
     assert story.noise(found, "registration", "lua") is None
+
+
+def test_what_befell_several_slices_of_a_round_is_said_once(tmp_path: Path) -> None:
+    """As of those that shared their seconds."""
+    (section,) = (one for one in report(made(tmp_path, spoilt="disturbed")).sections if one.name == "validity")
+    (line,) = (line for line in section.lines if "disturbed" in line)
+    assert re.fullmatch(r"r01-s001-\w+ and \d more of its round: disturbed", line)
+
+
+@pytest.mark.parametrize("cells", range(2, 9))
+@pytest.mark.parametrize("letters", [6, 24, 70])
+def test_a_legend_lies_within_its_figure(cells: int, letters: int) -> None:
+    """However many cells there are, and however long their names."""
+    names = [f"{'m' * letters} {number}" for number in range(cells)]
+    figure = charts.rounds({"challenge": {name: {1: 1.0, 2: 2.0} for name in names}}, "usec", names)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    if letters < 70:  # longer than the figure is wide: it has a line of its own then
+        assert legend.get_window_extent().width <= figure.bbox.width

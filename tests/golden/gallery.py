@@ -1,0 +1,48 @@
+"""Places of the gallery in results/: a run's archive without logs, and the report that is made of it, figures as SVG.
+
+python -m tests.golden.gallery engines RUN     a new one, or another run in its place
+python -m tests.golden.gallery                 the reports of all, made anew by this version
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lab import archive, store, summary
+from lab.arguments import RESULTS
+from lab.model import Plan
+from lab.report import page, run
+from lab.versions import ROOT
+
+GALLERY = ROOT / "results"
+ARCHIVE = "run.kemi-lab.zip"
+
+
+def places() -> list[Path]:
+    """Folders that hold a run."""
+    return sorted(path.parent for path in GALLERY.glob(f"*/{ARCHIVE}"))
+
+
+def report(place: Path, folder: Path) -> None:
+    """Write the report of a place's run into a folder."""
+    with TemporaryDirectory() as results:
+        restored = archive.restore(place / ARCHIVE, Path(results))
+        plan = store.load(Plan, restored / "evidence" / "plan.json")
+        page.write(run.build(restored, plan, summary.write(restored)), folder)
+    for picture in (folder / page.FIGURES).glob("*.png"):  # twice the size of the rest, and nothing shows them
+        picture.unlink()
+
+
+def main(name: str = "", run_id: str = "") -> None:
+    """As the module says."""
+    if name:
+        (GALLERY / name).mkdir(exist_ok=True)
+        archive.pack(store.find(RESULTS, run_id), GALLERY / name / ARCHIVE, logs=False)
+    for place in [GALLERY / name] if name else places():
+        shutil.rmtree(place / page.FIGURES, ignore_errors=True)
+        report(place, place)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
