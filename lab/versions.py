@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lab.errors import BadInputError
@@ -12,6 +12,7 @@ from lab.errors import BadInputError
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "images" / "versions.toml"
 
+_REMEDY = "git diff shows what has changed in it"
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -113,8 +114,11 @@ def read(path: Path) -> Versions:
     """BadInputError names the file, and every key that is not as it must be."""
     try:
         found = TypeAdapter(Versions).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:  # tomllib's and pydantic's are ValueErrors
-        raise BadInputError(f"{path}: {error}", remedy="git diff shows what has changed in it") from error
+    except ValidationError as error:
+        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise BadInputError(f"{path}: {'; '.join(told)}", remedy=_REMEDY) from error
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's is a ValueError
+        raise BadInputError(f"{path}: {error}", remedy=_REMEDY) from error
     for what in ("kamailio", "database", "sipp"):
         if not getattr(found, what):
             raise BadInputError(f"{path}: {what}: there is none")

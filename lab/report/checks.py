@@ -1,7 +1,6 @@
 """Sections on what a run's figures are worth: validity, and the observer."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -16,7 +15,6 @@ MOST_LISTED = 200  # failed checks: a page is to be read
 def validity(told: Told) -> Iterator[Section]:
     """Slices that count and those that do not, with every reason."""
     found = told.summary
-    reasons = list(_together(reason for cell in found.cells.values() for reason in cell.reasons))
     yield Section(
         "validity",
         "What counts, and what was left out",
@@ -35,22 +33,10 @@ def validity(told: Told) -> Iterator[Section]:
         lines=(
             *view.remarks(found),
             *(f"{name} is broken: {why}" for name, why in found.broken.items()),
-            *reasons[:MOST_LISTED],
-            *([f"and {len(reasons) - MOST_LISTED} more, in summary.json"] if len(reasons) > MOST_LISTED else []),
+            *view.failed(found, MOST_LISTED),
         ),
         warning=not found.valid,
     )
-
-
-def _together(reasons: Iterable[str]) -> Iterator[str]:
-    """In the order of slices; what is said of several of a round, as of those that shared their seconds, once."""
-    whose: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for reason in sorted(reasons):
-        name, _, text = reason.partition(": ")
-        whose[name.partition("-")[0], text].append(name)
-    for (_, text), names in whose.items():
-        others = f" and {len(names) - 1} more of its round" if len(names) > 1 else ""
-        yield f"{names[0]}{others}: {text}"
 
 
 def observer(told: Told) -> Iterator[Section]:

@@ -1,5 +1,6 @@
 """Summary -> view model: what is said, in which words and digits. Pure; knows nothing of terminals or pages."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def build(summary: Summary, plan: Plan, folder: Path) -> View:
         aa_title=f"A/A: {summary.aa_cell} / {twin.baseline}, the same engine twice" if twin else "",
         aa=_ratios(summary, summary.aa_cell),
         remarks=(*remarks(summary), *(f"CPUs: {note}" for note in (layout.notes if layout else ()))),
-        failed=tuple(_failed(summary)),
+        failed=tuple(failed(summary, MOST_REASONS)),
         where=(f"{folder}/", *(f"{name}: {what}" for name, what in _PLACES.items())),
     )
 
@@ -244,11 +245,23 @@ def remarks(summary: Summary) -> Iterator[str]:
         yield "no interval: that takes two rounds or more"
 
 
-def _failed(summary: Summary) -> Iterator[str]:
-    reasons = [reason for cell in summary.cells.values() for reason in cell.reasons]
-    yield from reasons[:MOST_REASONS]
-    if len(reasons) > MOST_REASONS:
-        yield f"and {len(reasons) - MOST_REASONS} more, in {FILE}"
+def failed(summary: Summary, most: int) -> Iterator[str]:
+    """Failed checks, so many at most, and how many more there are."""
+    reasons = list(_together(reason for cell in summary.cells.values() for reason in cell.reasons))
+    yield from reasons[:most]
+    if len(reasons) > most:
+        yield f"and {len(reasons) - most} more, in {FILE}"
+
+
+def _together(reasons: Iterable[str]) -> Iterator[str]:
+    """In the order of slices; what is said of several of a round, as of those that shared their seconds, once."""
+    whose: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for reason in sorted(reasons):
+        name, _, text = reason.partition(": ")
+        whose[name.partition("-")[0], text].append(name)
+    for (_, text), names in whose.items():
+        others = f" and {len(names) - 1} more of its round" if len(names) > 1 else ""
+        yield f"{names[0]}{others}: {text}"
 
 
 def _count(number: int, thing: str) -> str:

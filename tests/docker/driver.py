@@ -18,6 +18,7 @@ from typing import Any
 
 import docker
 from docker.errors import APIError
+from docker.models.containers import Container
 
 from lab import testbed
 from lab.versions import ROOT
@@ -26,6 +27,8 @@ PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
 DATA = Path(__file__).parent / "data"
 SMALL = tomllib.loads((DATA / "small.toml").read_text())
 SCRIPT = Path(sys.executable).with_name("lab")
+SERVICE = "com.docker.compose.service"
+FIRST_SLICE = r"^1/\d+ r01-s001"  # what a run says when it is sealed
 PATIENCE_SECONDS = 120  # for a line that comes after a few seconds on an idle machine
 
 
@@ -176,16 +179,26 @@ class Lab:
         running.end(patience_seconds)
         return running
 
+    def containers(self) -> list[Container]:
+        """Those of the newest run that run; none where there is no run yet."""
+        if not self.runs():
+            return []
+        label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={self.runs()[-1].name}"}
+        return self.client.containers.list(filters=label, ignore_removed=True)
+
+    def sending(self) -> list[str]:
+        """Services of the newest run in which a SIPp sends."""
+        found = []
+        for container in self.containers():
+            with suppress(APIError):  # it is on its way out
+                if any("-cid_str" in line[-1] for line in container.top()["Processes"] or ()):
+                    found.append(container.labels[SERVICE])
+        return found
+
     def under_load(self, running: Running) -> None:
-        """Wait until one of its SIPps is sending: then a slice is being collected, whatever the last line said."""
-        (run,) = self.runs()
-        label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={run.name}"}
-        while running.process.poll() is None:
-            for container in self.client.containers.list(filters=label, ignore_removed=True):
-                with suppress(APIError):  # it is on its way out
-                    if any("-sf" in line[-1].split() for line in container.top()["Processes"] or ()):
-                        return
-        raise AssertionError(f"ended without load:\n{running.error}")
+        """Wait until a SIPp sends: then a slice is being collected, whatever the last line said."""
+        while not self.sending():
+            assert running.process.poll() is None, f"ended without load:\n{running.error}"
 
     def left(self) -> list[str]:
         """What the engine still has of our runs: containers, networks, volumes."""

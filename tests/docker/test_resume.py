@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import Exit
 from lab.store import digest
-from tests.docker.driver import SCRIPT, Lab
+from tests.docker.driver import FIRST_SLICE, SCRIPT, Lab
 
 
 def sealed(run: Path) -> dict[str, str]:
@@ -35,7 +35,7 @@ def resumed(lab: Lab, run: Path, before: dict[str, str]) -> pd.DataFrame:
 def test_a_run_whose_driver_was_killed_is_gone_on_with(lab: Lab) -> None:
     """What it has left is shown, and nobody else's; the slices that were sealed are not measured again."""
     killed = lab.begin("run", lab.experiment())
-    killed.wait_for(r"^1/\d+ r01-s001")
+    killed.wait_for(FIRST_SLICE)
     killed.process.kill()
     killed.end()
     (run,) = lab.runs()
@@ -60,7 +60,7 @@ def test_a_run_whose_driver_was_killed_is_gone_on_with(lab: Lab) -> None:
 def test_a_first_ctrl_c_finishes_the_slice_and_a_second_one_does_not(lab: Lab) -> None:
     """Either way it is resumed; cells in turns have all of a block, or nothing of it."""
     run = lab.begin("run", lab.experiment(turn_msec=40, slices=2, slice_seconds=6.0, rate_per_s=40))
-    run.wait_for(r"^1/\d+ r01-s001")
+    run.wait_for(FIRST_SLICE)
     (folder,) = lab.runs()
     count = len(sealed(folder))
     lab.under_load(run)
@@ -119,7 +119,7 @@ def test_what_cannot_be_gone_on_with(lab: Lab, arguments: tuple[str, ...], words
 def test_what_a_killed_run_has_left_is_removed_when_that_is_wanted(lab: Lab) -> None:
     """All of it, and nothing of a run that goes on; its results stay."""
     killed = lab.begin("run", lab.experiment(name="killed"))
-    killed.wait_for(r"^1/\d+ r01-s001")
+    killed.wait_for(FIRST_SLICE)
     killed.process.kill()
     killed.end()
     going = lab.begin("run", lab.experiment(name="going"))

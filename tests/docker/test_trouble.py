@@ -24,11 +24,10 @@ from lab.session import Judges
 from lab.topology import format_list
 from lab.versions import ROOT
 from tests.docker.conftest import Bench
-from tests.docker.driver import DATA, Lab
+from tests.docker.driver import DATA, FIRST_SLICE, Lab
 from tests.docker.root import small_disk
 
 PARITY = ROOT / "images" / "kamailio" / "etc" / "parity"
-FIRST_SLICE = r"^1/\d+ r01-s001"
 
 
 def scripts(folder: Path, script: str, text: str) -> None:

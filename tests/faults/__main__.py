@@ -29,7 +29,7 @@ from tests.faults.faults import FAULTS, Fault
 from tests.faults.scene import Scene, TooLateError
 from tests.faults.strike import Moment, Outcome, strike
 
-SPAN_SECONDS = 32.0  # in which a run of the suite's does most of what it does, on two CPUs
+SPAN_SECONDS = 40.0  # in which a run of the suite's does most of what it does, on two CPUs
 LOADED = 0.5  # share of moments at which a SIPp sends
 RESUMED = 0.4  # share of runs that are gone on with, if they have not come to their end
 AGAIN = 5  # times at most that a moment is looked for that is not too late
@@ -107,7 +107,6 @@ def under_load(seconds: float, chance: random.Random) -> Moment:
 
     def wait(scene: Scene) -> None:
         at(seconds)(scene)
-        scene.wait(scene.lab.runs)
         try:
             scene.lab.under_load(scene.running)
         except AssertionError as error:

@@ -14,8 +14,8 @@ from lab.store import digest
 from tests.docker.driver import Lab, Running
 from tests.faults.scene import Struck
 
-# Of a slice's second of load: SIPp is not up at once, and what comes after its last call hits nothing any more.
-LOAD_BEGINS_SECONDS, LOAD_ENDS_SECONDS = 0.3, 0.9
+# SIPp is not up at once, and what comes after its last call hits nothing any more.
+LOAD_BEGINS_SECONDS, LOAD_ENDS_EARLIER_SECONDS = 0.3, 0.1
 NSEC = 1_000_000_000
 KILLED = -9
 ENDS = {Exit.OK, Exit.INVALID, Exit.SETUP, Exit.INTERRUPTED}
@@ -96,12 +96,12 @@ def _reasons(folder: Path) -> Iterator[str]:
 
 def _sealed(path: Path) -> Sealed:
     record: dict[str, Any] = json.loads(path.read_text())
-    begins = record["before"]["wall_nsec"] / NSEC
+    plan, begins = record["plan"], record["before"]["wall_nsec"] / NSEC
     return Sealed(
         name=path.parent.name,
-        cell=record["plan"]["cell"],
-        round=record["plan"]["round"],
+        cell=plan["cell"],
+        round=plan["round"],
         valid=not record["reasons"],
         begins=begins + LOAD_BEGINS_SECONDS,
-        ends=begins + LOAD_ENDS_SECONDS,
+        ends=begins + plan["calls"] / plan["rate_per_s"] - LOAD_ENDS_EARLIER_SECONDS,
     )

@@ -22,9 +22,9 @@ from docker.models.images import Image
 from lab.errors import Exit
 from lab.override import VOLUME
 from lab.store import write_atomically
-from tests.docker.driver import Lab
+from tests.docker.driver import SERVICE, Lab
 from tests.docker.root import as_root, small_disk
-from tests.faults.scene import ALL, SERVICE, Scene, Struck, TooLateError, now, run_in
+from tests.faults.scene import ALL, Scene, Struck, TooLateError, now, run_in
 
 CLOCK = Path(__file__).with_name("clock")
 SPARE_BYTES = 16 << 20
@@ -32,6 +32,7 @@ PAUSE_SECONDS = 1.5  # SIPp sends again what has no answer after half a second
 LOSS_SECONDS = 0.7
 STANDSTILL_SECONDS = 1.5
 CLOCK_STEP_SECONDS = 30
+CONTAINERS = {"Kamailio": "kamailio-", "SIPp": "sipp-", "MySQL": "mysql", "log holder": "log-holder"}
 HALF_A_LINE = " 7(31) INFO: |1|2 REGIS"
 
 
@@ -324,33 +325,12 @@ FAULTS = (
     Fault("Ctrl-C", partial(signal_driver, signal.SIGINT, 1)),
     Fault("Ctrl-C, three times", partial(signal_driver, signal.SIGINT, 3)),
     Fault("SIGTERM", partial(signal_driver, signal.SIGTERM, 1)),
-    *(
-        Fault(f"docker kill: {name}", partial(kill_container, service))
-        for name, service in (
-            ("Kamailio", "kamailio-"),
-            ("SIPp", "sipp-"),
-            ("MySQL", "mysql"),
-            ("log holder", "log-holder"),
-        )
-    ),
+    *(Fault(f"docker kill: {name}", partial(kill_container, service)) for name, service in CONTAINERS.items()),
     *(
         Fault(f"docker pause, {PAUSE_SECONDS} s: {name}", partial(pause, service, PAUSE_SECONDS))
-        for name, service in (
-            ("Kamailio", "kamailio-"),
-            ("SIPp", "sipp-"),
-            ("MySQL", "mysql"),
-            ("log holder", "log-holder"),
-        )
+        for name, service in CONTAINERS.items()
     ),
-    *(
-        Fault(f"docker pause, for good: {name}", partial(pause, service, 0))
-        for name, service in (
-            ("Kamailio", "kamailio-"),
-            ("SIPp", "sipp-"),
-            ("MySQL", "mysql"),
-            ("log holder", "log-holder"),
-        )
-    ),
+    *(Fault(f"docker pause, for good: {name}", partial(pause, service, 0)) for name, service in CONTAINERS.items()),
     Fault("the engine is restarted", partial(restart_engine, signal.SIGTERM), second_engine=True),
     Fault("the engine is killed, and started", partial(restart_engine, signal.SIGKILL), second_engine=True),
     Fault("too little memory: MySQL", partial(limit_memory, "mysql")),

@@ -13,14 +13,13 @@ from typing import TypeVar
 from docker.errors import APIError
 from docker.models.containers import Container
 
-from lab import override, testbed
-from tests.docker.driver import Lab, Running
+from lab import override
+from tests.docker.driver import SERVICE, Lab, Running
 from tests.faults.engine import SecondEngine
 
 T = TypeVar("T")
 ROUND = re.compile(r"round (\d+) of ")
 
-SERVICE = "com.docker.compose.service"
 ENGINES = ("native", "lua")
 ALL = frozenset({*ENGINES, "native-aa"})  # cells
 LOOK_SECONDS = 0.05  # between two looks
@@ -88,9 +87,9 @@ class Scene:
         return its(container, int(container.attrs["State"]["Pid"]))
 
     def log(self) -> tuple[str, str]:
-        """A cell, and the path of its log in the holder, once Kamailio logs."""
-        container = self.container("kamailio-")
-        cell = container.labels[SERVICE].removeprefix("kamailio-")
+        """A cell, of those that are under load if there are any, and the path of its log once Kamailio logs."""
+        kamailio = self.container("kamailio-").labels[SERVICE]
+        cell = self.chance.choice(self.lab.sending() or [kamailio]).partition("-")[2]
         path = override.log_of(cell)
         self.wait(lambda: [1] if not self.in_holder(f"test -s {path}") else [])
         return cell, path
@@ -101,12 +100,7 @@ class Scene:
 
     def containers(self, service: str) -> list[Container]:
         """All that run."""
-        runs = self.lab.runs()
-        if not runs:
-            return []
-        label: dict[str, str | list[str] | bool] = {"label": f"{testbed.LABEL_RUN}={runs[-1].name}"}
-        found = self.lab.client.containers.list(filters=label, ignore_removed=True)
-        return [one for one in found if one.labels[SERVICE].startswith(service)]
+        return [one for one in self.lab.containers() if one.labels[SERVICE].startswith(service)]
 
 
 def its(container: Container, pid: int) -> int:

@@ -171,4 +171,5 @@ def _go_on(outcome: Outcome, lab: Lab) -> None:
 def _experiment(lab: Lab) -> Path:
     """Two cells, two rounds, with checks that see the faults, and let pass what a busy machine does."""
     limits = {"rate_tolerance": 0.1, "steal_share": 1.0, "foreign_cpu_share": 1.0, "run_delay_share": 1.0}
-    return lab.experiment(name="fault", engines=list(ENGINES), slices=1, rate_per_s=100, repeats=1, limits=limits)
+    keys = {"engines": list(ENGINES), "slices": 1, "slice_seconds": 2.0, "rate_per_s": 100, "repeats": 1}
+    return lab.experiment(name="fault", limits=limits, **keys)

@@ -236,6 +236,13 @@ def test_an_interrupted_run_tells_what_was_not_run() -> None:
     assert "Remarks\n  the run was interrupted\n" in shown
 
 
+def test_what_befell_several_slices_of_a_round_is_said_once() -> None:
+    """As of those that shared their seconds; another round is another matter."""
+    shown = show(invalid("lua", *(f"r0{number}-s00{place}-lua: torn" for number in (2, 1) for place in (1, 2, 3))))
+    lines = ["  r01-s001-lua and 2 more of its round: torn", "  r02-s001-lua and 2 more of its round: torn"]
+    assert "\n".join(["Failed checks", *lines]) in shown
+
+
 def test_a_thousand_reasons_do_not_fill_the_screen() -> None:
     """The file has them all."""
     shown = show(invalid("lua", *(f"slice {number}: SIPp: exit code 1" for number in range(1000))))
