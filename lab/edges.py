@@ -1,13 +1,13 @@
 """Both edges of slices that are under load in the same seconds (mostly one): what the counters are then.
 
 The expensive questions, which run programs in the containers, are outermost; the clocks are next to the load. So what
-the asking takes is in no slice's figures.
+the asking takes is in no slice's figures, nor what it takes to start SIPp, which comes between the two.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from lab import sampling
 from lab.database import Activity, Database
@@ -15,14 +15,16 @@ from lab.model import Sample
 from lab.station import Station
 
 Asked = Sequence[tuple[Station, Database]]
+Ready = TypeVar("Ready")
 
 
-def before(asked: Asked, cpus: tuple[int, ...]) -> list[Sample]:
-    """First edge, with `cpus` as Kamailio's."""
+def before(asked: Asked, cpus: tuple[int, ...], prepare: Callable[[], Ready]) -> tuple[list[Sample], Ready]:
+    """First edge, with `cpus` as Kamailio's; and what `prepare` says, which is the last thing before the clocks."""
     begun = time.monotonic_ns()
     answers = [(station.inside(), database.activity()) for station, database in asked]
+    ready = prepare()
     clocks = [sampling.outside(station.cgroups, cpus) for station, _ in asked]
-    return _samples(begun, answers, clocks)
+    return _samples(begun, answers, clocks), ready
 
 
 def after(asked: Asked, cpus: tuple[int, ...]) -> list[Sample]:

@@ -16,7 +16,7 @@ from lab import plan as planning
 from lab.cores import Layout
 from lab.database import Database, name_of, template_of
 from lab.deltas import elapsed
-from lab.execution import Answer
+from lab.execution import Answer, Held
 from lab.latency import Times
 from lab.model import Cell, Limits, Plan, Role, RoundPlan, Sample, Scenario, SlicePlan, SliceRecord, StartRecord, nth
 from lab.observation import WAYS
@@ -169,10 +169,12 @@ class Session:
         for piece, station in pieces:
             station.log_latency(wanted=WAYS[self.plan.cell(piece.cell).observe].logged)
         asked = [(station, self.databases[station.cell.database]) for _, station in pieces]
-        before = edges.before(asked, cpus)
         with ThreadPoolExecutor(len(pieces)) as pool:
             try:
-                fired = list(pool.map(self._fire, *zip(*pieces, strict=True), range(len(pieces))))
+                before, aimed = edges.before(
+                    asked, cpus, lambda: list(pool.map(self._aim, *zip(*pieces, strict=True), range(len(pieces))))
+                )
+                fired = list(pool.map(Station.fire, aimed))
             except BaseException:  # nobody waits for the load to end by itself
                 for _, station in pieces:
                     station.cut_off()
@@ -201,8 +203,8 @@ class Session:
             self.holder.remove([*(f"{override.VOLUME}/{name}" for name in files), load.MESSAGES])
         return [(record, times) for record, (_, times, _) in zip(records, seen, strict=True)]
 
-    def _fire(self, piece: SlicePlan, station: Station, turn: int) -> list[Answer]:
-        return station.fire(load.command(self.plan, piece, part, turn) for part in load.of_slice(self.plan, piece))
+    def _aim(self, piece: SlicePlan, station: Station, turn: int) -> list[Held]:
+        return station.aim(load.command(self.plan, piece, part, turn) for part in load.of_slice(self.plan, piece))
 
     def _seen(
         self, piece: SlicePlan, station: Station, folder: Path, at: tuple[Sample, Sample], fired: Sequence[Answer]

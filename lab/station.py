@@ -5,7 +5,7 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from requests.exceptions import RequestException
 from lab import latency, load, logs, override, sampling, versions
 from lab.cgroups import Cgroup
 from lab.errors import TestbedError
-from lab.execution import Answer, ask
+from lab.execution import Answer, Held, ask
 from lab.model import Cell, Role, Scenario
 from lab.observation import WAYS, Observation
 
@@ -165,11 +165,15 @@ class Station:
         self.kamailio.stop(timeout=STOP_SECONDS)
         return int(self.kamailio.wait()["StatusCode"])
 
-    def fire(self, commands: Iterable[list[str]]) -> list[Answer]:
-        """Send traffic, by a SIPp process each, and wait for its end."""
-        asked = list(commands)
-        with ThreadPoolExecutor(len(asked)) as pool:
-            return list(pool.map(lambda command: ask(self.sipp, command), asked))
+    def aim(self, commands: Iterable[list[str]]) -> list[Held]:
+        """Have traffic ready, by a SIPp process each, of which none sends yet."""
+        return [Held(self.sipp, command) for command in commands]
+
+    @staticmethod
+    def fire(aimed: Sequence[Held]) -> list[Answer]:
+        """Send it all at once, and wait for its end."""
+        with ThreadPoolExecutor(len(aimed)) as pool:
+            return list(pool.map(Held.go, aimed))
 
     def cut_off(self) -> None:
         """End the traffic that is being sent, with the container that sends it."""
@@ -180,7 +184,9 @@ class Station:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
         before = self._log_size()
         self.rehearsals += 1
-        answers = self.fire(load.once(scenario, self.cell.subscribers, part, self.rehearsals) for part in parts)
+        answers = self.fire(
+            self.aim(load.once(scenario, self.cell.subscribers, part, self.rehearsals) for part in parts)
+        )
         sent = next((answer for answer in answers if answer.code), None)
         if not sent:
             return ""

@@ -123,30 +123,57 @@ class Api:
         self._codes: dict[int, int] = {}
         self._lock = threading.Lock()
 
-    def exec_create(self, _container: str, command: list[str]) -> dict[str, int]:
-        """Remember what is asked."""
+    def exec_create(self, _container: str, command: list[str], *, stdin: bool = False) -> dict[str, int]:
+        """Remember what is asked; what waits for a line is told it later."""
         with self._lock:
-            self._asked.append(command)
+            self._asked.append(command[command.index("waiting") + 1 :] if stdin else command)
             return {"Id": len(self._asked) - 1}
 
     def post(self, url: str, *, json: dict[str, bool], stream: bool) -> "Response":
         """Start it and answer, in the engine's framing."""
         assert stream
         assert json == {"Detach": False, "Tty": False}
-        exec_id = int(url.removesuffix("/start").rpartition("/")[2])
+        return Response(io.BytesIO(self.framed(int(url.removesuffix("/start").rpartition("/")[2]))))
+
+    def framed(self, exec_id: int) -> bytes:
+        """Have it done, and frame the answer."""
         self._codes[exec_id], said = self._container.answer(self._asked[exec_id])
-        framed = (bytes([number, 0, 0, 0]) + len(one).to_bytes(4, "big") + one for number, one in enumerate(said, 1))
-        return Response(io.BytesIO(b"".join(framed)))
+        return b"".join(
+            bytes([number, 0, 0, 0]) + len(one).to_bytes(4, "big") + one for number, one in enumerate(said, 1)
+        )
+
+    def exec_start(self, exec_id: int, *, socket: bool) -> "Connection":
+        """What is done once a line comes."""
+        assert socket
+        return Connection(self, exec_id)
 
     def exec_inspect(self, exec_id: int) -> dict[str, object]:
-        """How it ended."""
-        return {"Running": False, "ExitCode": self._codes[exec_id]}
+        """How it ended, if it has."""
+        return {"Running": False, "Pid": 7, "ExitCode": self._codes.get(exec_id)}
+
+
+class Connection(io.BytesIO):
+    """A command's input and output."""
+
+    def __init__(self, api: Api, exec_id: int) -> None:
+        """Nothing is said yet."""
+        super().__init__()
+        self._api = api
+        self._exec_id = exec_id
+        self._sock = self
+
+    def sendall(self, line: bytes) -> None:
+        """The line for which it waits."""
+        assert line == b"\n"
+        self.write(self._api.framed(self._exec_id))
+        self.seek(0)
 
 
 class Double(ABC):
     """A container that answers commands."""
 
     id = "0" * 64
+    name = "double"
 
     @property
     def client(self) -> SimpleNamespace:
