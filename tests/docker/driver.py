@@ -191,7 +191,8 @@ class Lab:
         found = []
         for container in self.containers():
             with suppress(APIError):  # it is on its way out
-                if any("-cid_str" in line[-1] for line in container.top()["Processes"] or ()):
+                # Before a slice there is a shell that waits, with the same words behind it.
+                if any(re.match("sipp .*-cid_str", line[-1]) for line in container.top()["Processes"] or ()):
                     found.append(container.labels[SERVICE])
         return found
 

@@ -77,7 +77,7 @@ def kill_sipp(scene: Scene) -> Struck:
         lambda: [
             (container, pid)
             for container in scene.containers("sipp-")
-            for pid in scene.processes(container, "-cid_str")
+            for pid in scene.processes(container, "^sipp .*-cid_str")
         ]
     )
     container, pid = scene.chance.choice(found)

@@ -69,11 +69,11 @@ class Scene:
             time.sleep(LOOK_SECONDS)
         raise TooLateError
 
-    def processes(self, container: Container, part: str) -> list[int]:
-        """Ids, as this machine has them, of a container's processes whose command has this part."""
+    def processes(self, container: Container, pattern: str) -> list[int]:
+        """Ids, as this machine has them, of a container's processes whose command matches somewhere."""
         top = container.top()
         column = top["Titles"].index("PID")
-        return [its(container, int(line[column])) for line in top["Processes"] or () if part in line[-1]]
+        return [its(container, int(line[column])) for line in top["Processes"] or () if re.search(pattern, line[-1])]
 
     @property
     def round(self) -> int:
