@@ -11,7 +11,7 @@ lab.frames reads the same declaration, column by column instead of line by line.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from lab.model import OTHER, LegRule, Tally
@@ -43,6 +43,8 @@ CALL_DIGITS = 7
 NUMBERED_KINDS = 16
 _PLAIN = re.compile(rf"[1-9]\d{{0,{CALL_DIGITS - 1}}}", re.ASCII)
 
+LINES_KEPT = 1000  # of the error lines of a slice, and of the malformed ones; the others are counted
+
 # Levels of lines that say that something failed; WARNING and NOTICE do not. The nameless one is the core's L_CRIT.
 # Text of a script that ended without a newline has the next line glued to it, so an error is looked for anywhere.
 ERROR_LEVELS = ("ALERT", "BUG", "CRITICAL", "ERROR", "")
@@ -56,7 +58,7 @@ Times = dict[str, Counter[int]]
 def tally(
     log: bytes | Iterable[bytes], call_id_prefix: str, legs: tuple[LegRule, ...], times: Times | None = None
 ) -> Tally:
-    """Count a slice's log: an open binary file, other lines, or all of it. One pass, no line kept but the bad ones.
+    """Count a slice's log: an open binary file, other lines, or all of it. One pass; the first bad lines are kept.
 
     `times` gets the requests by their usec as well, where it is given.
     """
@@ -65,15 +67,14 @@ def tally(
     messages, usec_sum = Counter[str](), Counter[str]()
     seen = _Seen(call_id_prefix)
     retransmissions = foreign = 0
-    errors: list[str] = []
-    malformed: list[str] = []
+    errors, malformed = Kept(), Kept()
     for line, whole in _lines(log):
         found = LINE.fullmatch(line)
         if not found:
             if broken(line, whole=whole):
-                malformed.append(line)
+                malformed.add(line)
             if is_error(line):
-                errors.append(line)
+                errors.add(line)
             continue
         call_id, method, cseq = found["call_id"], found["method"], int(found["cseq"])
         if not call_id.startswith(call_id_prefix):
@@ -97,9 +98,26 @@ def tally(
         usec_sum={leg: usec_sum[leg] for leg in names},
         retransmissions=retransmissions,
         foreign=foreign,
-        errors=tuple(errors),
-        malformed=tuple(malformed),
+        errors=tuple(errors.lines),
+        malformed=tuple(malformed.lines),
+        further_errors=errors.further,
+        further_malformed=malformed.further,
     )
+
+
+@dataclass(slots=True)
+class Kept:
+    """The first lines of a kind, and how many more there were."""
+
+    lines: list[str] = field(default_factory=list)
+    further: int = 0
+
+    def add(self, line: str) -> None:
+        """One more."""
+        if len(self.lines) < LINES_KEPT:
+            self.lines.append(line)
+        else:
+            self.further += 1
 
 
 def leg_names(legs: tuple[LegRule, ...]) -> tuple[str, ...]:

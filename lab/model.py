@@ -278,8 +278,20 @@ class Tally:
     usec_sum: dict[str, int]
     retransmissions: int
     foreign: int  # latency lines whose Call-ID is of another slice
-    errors: tuple[str, ...]  # ERROR, CRITICAL, ALERT, BUG lines
+    errors: tuple[str, ...]  # ERROR, CRITICAL, ALERT, BUG lines; the first ones, as with those below
     malformed: tuple[str, ...] = ()  # torn or interleaved latency lines: they count nowhere, so any is one too many
+    further_errors: int = 0  # that are not kept: a log may have gigabytes of them
+    further_malformed: int = 0
+
+    @property
+    def error_count(self) -> int:
+        """Error lines in all."""
+        return len(self.errors) + self.further_errors
+
+    @property
+    def malformed_count(self) -> int:
+        """Malformed lines in all."""
+        return len(self.malformed) + self.further_malformed
 
     @property
     def lines(self) -> int:

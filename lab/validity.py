@@ -68,9 +68,9 @@ def _log(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[st
     elif tally.lines:
         yield f"Kamailio: {_count(tally.lines, 'latency line')}, though they are switched off"
     if tally.malformed:
-        yield f"Kamailio: {_count(len(tally.malformed), 'torn latency line')} in the log, first: {tally.malformed[0]}"
+        yield f"Kamailio: {_count(tally.malformed_count, 'torn latency line')} in the log, first: {tally.malformed[0]}"
     if tally.errors:
-        yield f"Kamailio: {_count(len(tally.errors), 'error line')} in the log, first: {tally.errors[0]}"
+        yield f"Kamailio: {_count(tally.error_count, 'error line')} in the log, first: {tally.errors[0]}"
 
 
 def _lines(record: SliceRecord, limits: Limits, scenario: Scenario) -> Iterator[str]:

@@ -162,8 +162,10 @@ SLICES = Table(
             _logged(attrgetter("tally.foreign")),
             null=True,
         ),
-        Column("malformed", INT, "lines", "torn or mixed latency lines; no messages", lambda r: len(r.tally.malformed)),
-        Column("errors", INT, "lines", "error lines (ERROR and worse)", lambda r: len(r.tally.errors)),
+        Column(
+            "malformed", INT, "lines", "torn or mixed latency lines; no messages", attrgetter("tally.malformed_count")
+        ),
+        Column("errors", INT, "lines", "error lines (ERROR and worse)", attrgetter("tally.error_count")),
         # Kamailio's counters
         Column("received_requests", INT, "requests", f"`{RECEIVED}`", counter(RECEIVED), null=True),
         # Where Kamailio counts its provisional ones; sl.1xx_replies stays 0.

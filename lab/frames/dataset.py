@@ -26,6 +26,9 @@ _REMEDY = "make them from the evidence: lab frames RUN"
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 
+GROUP_ROWS = 100_000  # at least, of the messages, but for the last ones
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """A run as frames; docs/frames.md explains every column."""
@@ -49,15 +52,27 @@ def write(run: Path) -> None:
 
 
 def write_messages(parts: Iterable[pa.Table], path: Path) -> None:
-    """One row group a part of a log, as they come."""
-    # Call-IDs hardly repeat, but begin alike: the encoding keeps what differs, a dictionary would be given up anyway.
+    """Parts of logs as they come, several small ones to a row group."""
+    # Call-IDs hardly repeat, but begin alike, and times are small numbers: the encodings keep what differs.
+    encodings = {log.CALL_ID: "DELTA_BYTE_ARRAY", "usec": "DELTA_BINARY_PACKED"}
     storage: dict[str, Any] = {
-        "use_dictionary": [column.name for column in MESSAGES.columns if column.name != log.CALL_ID],
-        "column_encoding": {log.CALL_ID: "DELTA_BYTE_ARRAY"},
+        "use_dictionary": [column.name for column in MESSAGES.columns if column.name not in encodings],
+        "column_encoding": encodings,
+        "compression": "zstd",
     }
     with pq.ParquetWriter(path, MESSAGES.schema, **storage) as writer:
+        waiting: list[pa.Table] = []
         for messages in parts:
-            writer.write_table(messages)
+            waiting.append(messages)
+            if sum(map(len, waiting)) >= GROUP_ROWS:
+                writer.write_table(_joined(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(_joined(waiting))
+
+
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
 def load(run: Path, messages: Sequence[str] | None = None) -> Frames:
@@ -117,11 +132,11 @@ def _messages(folder: Path, record: SliceRecord, plan: Plan) -> Iterator[pa.Tabl
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing: this is no complete dataset") from error
     found = log.total(tallies)
-    for what in ("messages", "usec_sum", "retransmissions", "foreign", "malformed"):
+    for what in ("messages", "usec_sum", "retransmissions", "foreign", "malformed_count"):
         counted, sealed = _shown(found, what), _shown(record.tally, what)
         if counted != sealed:
             raise BadInputError(
-                f"{path}: {what}: {counted or 0}, but {sealed or 0} in slice.json",
+                f"{path}: {what.removesuffix('_count')}: {counted or 0}, but {sealed or 0} in slice.json",
                 remedy=log.CHANGED,
             )
 
@@ -131,7 +146,7 @@ def _shown(tally: Tally, what: str) -> str:
     value = getattr(tally, what)
     if isinstance(value, dict):
         return ", ".join(f"{leg} {count}" for leg, count in sorted(value.items()) if count)
-    return str(len(value) if isinstance(value, tuple) else value)
+    return str(value)
 
 
 @contextmanager

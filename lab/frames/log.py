@@ -71,13 +71,15 @@ def read(path: Path, plan: SlicePlan, engine: str, legs: tuple[LegRule, ...]) ->
 def total(tallies: list[Tally]) -> Tally:
     """Counts of the parts as those of the whole log."""
     legs = dict.fromkeys(leg for tally in tallies for leg in tally.messages)
+    malformed = [line for tally in tallies for line in tally.malformed][: latency.LINES_KEPT]
     return Tally(
         messages={leg: sum(tally.messages[leg] for tally in tallies) for leg in legs},
         usec_sum={leg: sum(tally.usec_sum[leg] for tally in tallies) for leg in legs},
         retransmissions=sum(tally.retransmissions for tally in tallies),
         foreign=sum(tally.foreign for tally in tallies),
         errors=(),
-        malformed=tuple(line for tally in tallies for line in tally.malformed),
+        malformed=tuple(malformed),
+        further_malformed=sum(tally.malformed_count for tally in tallies) - len(malformed),
     )
 
 
@@ -129,7 +131,8 @@ class _Slice:
             retransmissions=int(repeated.sum()),
             foreign=int((~own).sum()),
             errors=(),
-            malformed=tuple(malformed),
+            malformed=tuple(malformed[: latency.LINES_KEPT]),
+            further_malformed=max(0, len(malformed) - latency.LINES_KEPT),
         )
         return Part(messages, tally)
 

@@ -27,10 +27,12 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (
 VARIABLES = {INK: "ink", GRID: "grid", BAND: "band", PAPER: "paper"} | {
     colour: f"c{number}" for number, colour in enumerate(COLOURS)
 }
+_POSITIONS = re.compile(r'\b(?:d|x|y|transform)="[^"]*"')  # in points, of which a hundredth is enough
 _RULES: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read out, searched and selected
     "svg.hashsalt": "kemi-lab",
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],  # each text of a figure names all of them
     "font.size": 9,
     "axes.edgecolor": GRID,
     "axes.labelcolor": INK,
@@ -252,7 +254,7 @@ def svg(figure: Figure, name: str, title: str, *, page: bool) -> str:
     out = io.StringIO()
     with mpl.rc_context(_RULES):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
+    text = _POSITIONS.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), out.getvalue())
     label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     text = re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1)
     if not page:

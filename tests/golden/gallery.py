@@ -2,6 +2,8 @@
 
 python -m tests.golden.gallery engines RUN     a new one, or another run in its place
 python -m tests.golden.gallery                 the reports of all, made anew by this version
+
+An archive that is too large for git is left out, and its report stays as it was made.
 """
 
 import shutil
@@ -17,6 +19,7 @@ from lab.versions import ROOT
 
 GALLERY = ROOT / "results"
 ARCHIVE = "run.kemi-lab.zip"
+MOST_BYTES = 3_000_000  # of a place: it is in git for good
 
 
 def places() -> list[Path]:
@@ -42,6 +45,8 @@ def main(name: str = "", run_id: str = "") -> None:
     for place in [GALLERY / name] if name else places():
         shutil.rmtree(place / page.FIGURES, ignore_errors=True)
         report(place, place)
+        if (place / ARCHIVE).stat().st_size > MOST_BYTES:
+            (place / ARCHIVE).unlink()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from lab.errors import BadInputError
 from lab.frames import log
 from lab.frames.columns import MESSAGES
-from lab.latency import tally
+from lab.latency import LINES_KEPT, tally
 from lab.model import LegRule, SlicePlan
 from lab.testing import SCENARIO, latency_line
 
@@ -43,7 +43,7 @@ def read(path: Path, *lines: bytes, legs: tuple[LegRule, ...] = SCENARIO.legs) -
     found = log.total([part.tally for part in parts])
     counted = tally(path.read_bytes(), PLAN.call_id_prefix, legs)
     in_order = replace(found, malformed=tuple(sorted(found.malformed)))
-    assert in_order == replace(counted, errors=(), malformed=tuple(sorted(counted.malformed)))
+    assert in_order == replace(counted, errors=(), further_errors=0, malformed=tuple(sorted(counted.malformed)))
     for part in parts:
         assert part.messages.schema.equals(MESSAGES.schema)
         part.messages.validate(full=True)
@@ -132,6 +132,15 @@ def test_a_torn_end_is_told(path: Path) -> None:
         frame, malformed = read(path, CHALLENGE, AUTHENTICATED[:length])
         assert len(frame) == 1
         assert malformed == (AUTHENTICATED[:length].decode(),)
+
+
+def test_of_a_flood_of_torn_lines_the_first_are_kept_and_all_are_counted(path: Path) -> None:
+    """By both readers alike; a log may have gigabytes of them."""
+    flood = [CHALLENGE[30:]] * (LINES_KEPT + 500)
+    _, malformed = read(path, CHALLENGE, *flood)
+    assert len(malformed) == LINES_KEPT
+    total = log.total([part.tally for part in log.read(path, PLAN, "lua", SCENARIO.legs)])
+    assert (total.malformed_count, total.lines) == (LINES_KEPT + 500, 1)
 
 
 def test_a_missing_newline_at_the_end_costs_nothing(path: Path) -> None:

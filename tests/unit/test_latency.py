@@ -170,6 +170,15 @@ def test_errors_of_a_start() -> None:
     assert latency.tally(START_UP + error + b"\n", "1.1-", ()).errors == (error.decode(),)
 
 
+def test_of_a_flood_of_errors_the_first_are_kept_and_all_are_counted() -> None:
+    """Nobody reads more, and memory is not for a log of gigabytes."""
+    flood = (b" 1(7) ERROR: <script>: number %d\n" % number for number in range(latency.LINES_KEPT + 7))
+    found = latency.tally(flood, "1.1-", ())
+    assert found.error_count == latency.LINES_KEPT + 7
+    assert len(found.errors) == latency.LINES_KEPT
+    assert found.errors[0].endswith("number 0")
+
+
 def test_two_workers_in_one_line_are_torn_and_told() -> None:
     """What one wrote into the other's line makes two lines that fit nothing: both are kept, neither is counted."""
     half = len(CHALLENGE) // 2
