@@ -17,7 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.typing import RcKeyType
 
 WIDTH = 4.6  # inches: 440 px on a page
@@ -27,6 +27,7 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (
 VARIABLES = {INK: "ink", GRID: "grid", BAND: "band", PAPER: "paper"} | {
     colour: f"c{number}" for number, colour in enumerate(COLOURS)
 }
+MANY = 1000  # so many times as long, and there is no room for 20, 50, 200, ... between 10, 100, ...
 _POSITIONS = re.compile(r'\b(?:d|x|y|transform)="[^"]*"')  # in points, of which a hundredth is enough
 _RULES: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be read out, searched and selected
@@ -72,8 +73,8 @@ class Box:
 
 
 def look(number: int) -> tuple[str, str | tuple[int, tuple[int, ...]]]:
-    """Colour and dashes of a thing, by its number."""
-    return COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+    """Colour and dashes of a thing, by its number: both are another's after 32."""
+    return COLOURS[number % len(COLOURS)], DASHES[(number + number // len(COLOURS)) % len(DASHES)]
 
 
 def _numbers(order: Sequence[str], panels: Mapping[str, Iterable[str]]) -> dict[str, int]:
@@ -88,7 +89,7 @@ def dots(
     order: Sequence[str] = (),
     bands: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """A panel a leg, a line a cell; a panel may have a shaded band (of ratios: the baseline against itself)."""
+    """A panel a leg, a line a cell. With `bands` these are ratios, and a panel may have a shaded band."""
     rows = [len(panel) for panel in panels.values()]
     numbers = _numbers(order, {leg: [dot.label for dot in panel] for leg, panel in panels.items()})
     with _figure(0.5 + 0.34 * sum(rows) + 0.45 * len(rows)) as figure:
@@ -102,7 +103,7 @@ def dots(
             for place, row in enumerate(panel):
                 colour, _ = look(numbers[row.label])
                 if row.detectable is not None:
-                    for end in (1 - row.detectable, 1 + row.detectable):
+                    for end in (1 / (1 + row.detectable), 1 + row.detectable):
                         one.plot([end, end], [place - 0.3, place + 0.3], color=INK, linewidth=0.8, dashes=(2, 1))
                 if row.low is not None and row.high is not None:
                     one.plot([row.low, row.high], [place, place], color=colour, linewidth=2.4)
@@ -112,7 +113,20 @@ def dots(
             one.tick_params(axis="y", length=0)
             _grid(one, "x")
         axes[-1][0].set_xlabel(unit)
+        if bands is not None:
+            _times(axes[-1][0])
     return figure
+
+
+def _times(axes: Axes) -> None:
+    """Ratios on a logarithmic axis: half as much is as far from 1 as twice as much."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    step = next((step for step, widest in ((0.05, 1.5), (0.2, 3)) if high / low < widest), None)
+    ticks = [round(step * number, 2) for number in range(1, 80)] if step else [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
 
 
 def distributions(
@@ -129,7 +143,8 @@ def distributions(
                 one.plot(usec, shares, color=colour, linestyle=dashes, linewidth=1.6, label=cell)
             one.set_xscale("log")
             one.xaxis.set_major_formatter(FuncFormatter(lambda usec, _: f"{usec:g}"))
-            one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            first, last = one.get_xlim()
+            one.xaxis.set_major_locator(LogLocator(subs=(1,) if last / first > MANY else (1, 2, 5), numticks=8))
             one.xaxis.set_minor_formatter(NullFormatter())
             one.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
             _grid(one, "both")
@@ -234,14 +249,19 @@ def steps(cells: Mapping[str, Sequence[tuple[int, bool]]], unit: str) -> Figure:
     return figure
 
 
-def trend(lines: Mapping[str, Mapping[str, float]], releases: Sequence[str], unit: str) -> Figure:
-    """A line an engine, over releases in their order."""
+def trend(lines: Mapping[str, Mapping[str, Dot]], releases: Sequence[str], unit: str) -> Figure:
+    """A line an engine, over releases in their order, with intervals: beside each other, so that none hides another."""
     with _figure(2.6) as figure:
         one = figure.subplots()
         for number, (engine, values) in enumerate(lines.items()):
             colour, dashes = look(number)
-            places = [releases.index(release) for release in values]
-            one.plot(places, list(values.values()), color=colour, linestyle=dashes, marker="o", label=engine)
+            aside = 0.06 * (number - (len(lines) - 1) / 2)
+            places = [releases.index(release) + aside for release in values]
+            ratios = [dot.value for dot in values.values()]
+            one.plot(places, ratios, color=colour, linestyle=dashes, linewidth=0.8, marker="o", label=engine)
+            for place, dot in zip(places, values.values(), strict=True):
+                if dot.low is not None and dot.high is not None:
+                    one.plot([place, place], [dot.low, dot.high], color=colour, linewidth=2.4)
         one.set_xticks(range(len(releases)), list(releases))
         one.set_ylabel(unit)
         _grid(one, "y")

@@ -9,8 +9,6 @@ from lab.report import view, words
 from lab.report.section import Section
 from lab.report.told import Told
 
-MOST_LISTED = 200  # failed checks: a page is to be read
-
 
 def validity(told: Told) -> Iterator[Section]:
     """Slices that count and those that do not, with every reason."""
@@ -33,7 +31,7 @@ def validity(told: Told) -> Iterator[Section]:
         lines=(
             *view.remarks(found),
             *(f"{name} is broken: {why}" for name, why in found.broken.items()),
-            *view.failed(found, MOST_LISTED),
+            *view.failed_by_kind(found),
         ),
         warning=not found.valid,
     )

@@ -7,6 +7,7 @@ from lab.model import Plan
 from lab.report.words import percent
 from lab.summary import Summary
 
+NATIVE = "native"
 ENGINES = {
     "native": "Kamailio's own language",
     "lua": "Lua",
@@ -41,9 +42,12 @@ def noise(summary: Summary, leg: str, baseline: str) -> float | None:
 
 
 def name(cell: str, summary: Summary) -> str:
-    """Of a cell as a reader calls it: its engine, where nothing else tells cells apart."""
+    """Of a cell as a reader calls it: its engine, and what else tells cells apart."""
     engine = summary.cells[cell].engine
-    return ENGINES.get(engine, engine) if cell == engine else cell
+    if cell == engine:
+        return ENGINES.get(engine, engine)
+    called = engine if engine == NATIVE else ENGINES.get(engine, engine)
+    return f"{called}, {cell.removeprefix(f'{engine}-')}" if cell.startswith(f"{engine}-") else cell
 
 
 def _whole(summary: Summary) -> Iterator[LegComparison]:
@@ -58,7 +62,13 @@ def _of_cell(row: LegComparison, summary: Summary, plan: Plan) -> str:
     what = f"a {row.leg}" if row.leg == summary.cells[row.cell].whole else f"the {row.leg} leg"
     if row.ratio is None:
         return f"{name(row.cell, summary)} could not be compared with {name(row.baseline, summary)}."
-    said = f"{name(row.cell, summary)} costs {row.ratio:.2f} times {name(row.baseline, summary)} on {what}"
+    pair = name(row.cell, summary), name(row.baseline, summary)
+    alike = row.ci_low is not None and row.ci_high is not None and row.ci_low <= 1 <= row.ci_high
+    said = (
+        f"{pair[0]} is not told from {pair[1]} on {what}: {row.ratio:.2f} times"
+        if alike
+        else f"{pair[0]} costs {row.ratio:.2f} times {pair[1]} on {what}"
+    )
     if row.ci_low is None or row.ci_high is None:
         return f"{said}; one round has no interval, so nobody knows how sure that is."
     apart = noise(summary, row.leg, row.baseline)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from lab import figures
+from lab.figures import LegComparison
 from lab.report import charts, story, words
 from lab.report.charts import Dot
 from lab.report.section import Section
@@ -21,21 +22,21 @@ def ratios(told: Told) -> Iterator[Section]:
     twin = {row.leg: row for row in told.summary.comparisons if row.cell == told.summary.aa_cell}
     panels: dict[str, list[Dot]] = {}
     for row in rows:
-        panels.setdefault(row.leg, []).append(
-            Dot(told.name(row.cell), row.ratio or 1.0, row.ci_low, row.ci_high, row.mde)
-        )
+        panels.setdefault(row.leg, []).append(_dot(told.name(row.cell), row))
     # One baseline has a twin; where cells of a panel have others it says nothing of them.
     bands = {
         leg: (row.ci_low, row.ci_high)
         for leg, row in twin.items()
         if row.ci_low and row.ci_high and {one.baseline for one in rows if one.leg == leg} == {row.baseline}
     }
+    for leg, row in twin.items():
+        if leg in panels and leg not in bands:
+            panels[leg].append(_dot(told.name(row.cell), row))
     yield Section(
         "ratios",
         "What it costs, as a multiple of the baseline",
-        "A dot is the ratio of means over rounds, its bar the interval. The shaded band is the baseline against "
-        "itself: a cell whose bar lies outside of it differs. Dashed marks: the least difference that this run would "
-        "have found in four cases of five.",
+        f"A dot is the ratio of means over rounds, its bar the interval. {_itself(bands, told)} "
+        "Dashed marks: the least difference that this run would have found in four cases of five.",
         ("leg", "cell", "baseline", "ratio", f"interval at {1 - told.plan.alpha:.1%}", "detectable", "rounds"),
         tuple(
             (
@@ -51,6 +52,21 @@ def ratios(told: Told) -> Iterator[Section]:
         ),
         lambda: charts.dots(panels, "times the baseline", order=told.names, bands=bands),
     )
+
+
+def _dot(name: str, row: LegComparison) -> Dot:
+    return Dot(name, row.ratio or 1.0, row.ci_low, row.ci_high, row.mde)
+
+
+def _itself(bands: Mapping[str, tuple[float, float]], told: Told) -> str:
+    """What a figure shows of the baseline against itself."""
+    said = []
+    if bands:
+        said.append("The shaded band is the baseline against itself: a cell whose bar lies outside of it differs.")
+    if len({row.baseline for row in told.summary.comparisons}) > 1:
+        twin = told.name(told.summary.aa_cell)
+        said.append(f"There are several baselines: the table names each. {twin} is one of them against itself.")
+    return " ".join(said)
 
 
 def distributions(told: Told) -> Iterator[Section]:
@@ -129,14 +145,15 @@ def releases(told: Told) -> Iterator[Section]:
     if len(releases) < 2 or not found:  # noqa: PLR2004
         return
     found.sort(key=lambda each: (each[1].engine, releases.index(each[1].kamailio)))
-    lines: dict[str, dict[str, float]] = {}
+    lines: dict[str, dict[str, Dot]] = {}
     for row, cell in found:
-        lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = row.ratio or 1.0
+        lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = _dot(row.cell, row)
     single = sum(map(len, lines.values())) == len(found)  # where another factor has several, no line is one engine's
     yield Section(
         "releases",
         "From release to release",
-        "Each engine against the baseline of the same release, the oldest release first.",
+        "Each engine against the baseline of the same release, the oldest release first. Where bars of two releases "
+        "overlap a lot, this run does not tell them apart.",
         ("cell", "release", "ratio", "interval"),
         tuple((told.name(row.cell), cell.kamailio, words.ratio(row.ratio), words.interval(row)) for row, cell in found),
         (lambda: charts.trend(lines, releases, "times the baseline")) if single else None,

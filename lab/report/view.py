@@ -1,5 +1,6 @@
 """Summary -> view model: what is said, in which words and digits. Pure; knows nothing of terminals or pages."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from lab import store
 from lab.cores import Layout
 from lab.figures import MEAN, LegComparison, LegFigures
+from lab.frames.columns import REASONS
 from lab.latency import Pooled
 from lab.model import Plan
 from lab.report import cpus, words
@@ -251,6 +253,19 @@ def failed(summary: Summary, most: int) -> Iterator[str]:
     yield from reasons[:most]
     if len(reasons) > most:
         yield f"and {len(reasons) - most} more, in {FILE}"
+
+
+def failed_by_kind(summary: Summary) -> Iterator[str]:
+    """Failed checks, each kind once, the most frequent first: in how many slices, and the first one's words."""
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for reason in sorted(reason for cell in summary.cells.values() for reason in cell.reasons):
+        piece, _, text = reason.partition(": ")
+        for one in text.split(REASONS):
+            kinds[re.sub(r"\d[\d.]*", "", one)].append(f"{piece}: {one}")
+    for found in sorted(kinds.values(), key=len, reverse=True):
+        yield found[0] if len(found) == 1 else f"in {len(found)} slices, such as {found[0]}"
+    if kinds:
+        yield f"{FILE} has every one of them"
 
 
 def _together(reasons: Iterable[str]) -> Iterator[str]:

@@ -3,14 +3,17 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
 
-from lab import summary, testing
+from lab import store, summary, testing
+from lab.model import Plan
 from lab.report import charts, costs, page, story
+from lab.report.charts import Dot
 from tests.pages import made, of_releases, report, written
 
 SECTIONS = [
@@ -207,11 +210,63 @@ def test_noise_is_the_baselines_against_itself(folder: Path) -> None:
     assert story.noise(found, "registration", "lua") is None
 
 
-def test_what_befell_several_slices_of_a_round_is_said_once(tmp_path: Path) -> None:
-    """As of those that shared their seconds."""
-    (section,) = (one for one in report(made(tmp_path, spoilt="disturbed")).sections if one.name == "validity")
-    (line,) = (line for line in section.lines if "disturbed" in line)
-    assert re.fullmatch(r"r01-s001-\w+ and \d more of its round: disturbed", line)
+def test_what_befell_several_slices_is_said_once(tmp_path: Path) -> None:
+    """With the first one's words: figures differ from slice to slice, and a page is to be read."""
+    folder = made(tmp_path, spoilt="kernel: 7.1% stolen, 5.0% allowed; SIPp: 3 of 20 calls failed")
+    (section,) = (one for one in report(folder).sections if one.name == "validity")
+    lines = [line for line in section.lines if "stolen" in line or "calls failed" in line]
+    said = ["kernel: 7.1% stolen, 5.0% allowed", "SIPp: 3 of 20 calls failed"]
+    for line, words in zip(lines, said, strict=True):
+        assert re.fullmatch(rf"in \d slices, such as r01-s001-\w+: {re.escape(words)}", line)
+
+
+def test_thirty_two_cells_look_different() -> None:
+    """By colour and dashes together."""
+    assert len({charts.look(number) for number in range(32)}) == 32
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((0.97, 1.21), [1.0, 1.05, 1.1, 1.15, 1.2]),
+        ((1.0, 2.2), [1, 1.2, 1.4, 1.6, 1.8, 2, 2.2]),
+        ((0.3, 6), [0.5, 1, 2, 5]),
+    ],
+)
+def test_half_as_much_is_as_far_from_one_as_twice_as_much(values: tuple[float, float], ticks: list[float]) -> None:
+    """Ratios have a logarithmic axis; no mark of what could be detected lies below zero."""
+    figure = charts.dots(
+        {"leg": [Dot("a", one, None, None, 4.0 if max(values) > 5 else None) for one in values]}, "x", bands={}
+    )
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    assert set(ticks) <= {float(tick) for tick in axes.get_xticks()}
+    assert axes.get_xlim()[0] > 0
+
+
+def test_the_axis_of_a_long_tail_has_room_for_its_figures() -> None:
+    """Four decades: the powers of ten alone."""
+    figure = charts.distributions({"leg": {"a": [10.0, 100_000.0]}}, (0.0, 1.0))
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_xticklabels() if text.get_text()]
+    boxes.sort(key=lambda box: box.x0)
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+def test_a_cell_is_called_by_its_engine_and_what_else_tells_it_apart(tmp_path: Path) -> None:
+    """As a reader would; the baseline of a release is called as briefly as the others."""
+    folder = made(tmp_path, of_releases("6.0.1", "5.4.4"))
+    found = summary.read(folder)
+    assert {story.name(cell, found) for cell in found.cells} >= {"Lua, 6.0.1", "native, 5.4.4"}
+
+
+def test_what_cannot_be_told_apart_is_not_said_to_cost_more(folder: Path) -> None:
+    """Though the ratio is there to be quoted."""
+    found, plan = summary.read(folder), store.load(Plan, folder / "evidence" / "plan.json")
+    rows = tuple(replace(row, ratio=1.01, ci_low=0.98, ci_high=1.04) for row in found.comparisons)
+    assert story.answers(replace(found, comparisons=rows), plan)[0].startswith(
+        "Lua is not told from Kamailio's own language on a registration: 1.01 times, 95 % interval 0.98 to 1.04, "
+    )
 
 
 @pytest.mark.parametrize("cells", range(2, 9))
