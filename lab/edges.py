@@ -1,7 +1,8 @@
 """Both edges of slices that are under load in the same seconds (mostly one): what the counters are then.
 
 The expensive questions, which run programs in the containers, are outermost; the clocks are next to the load. So what
-the asking takes is in no slice's figures, nor what it takes to start SIPp, which comes between the two.
+the asking takes is in no slice's CPU time, nor what it takes to start SIPp, which comes between the two. (Counters that
+only those programs can read, such as how long workers have waited for a CPU, begin before that; workers are idle then.)
 """
 
 import time

@@ -3,21 +3,22 @@
 import io
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from docker.errors import APIError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from lab.errors import TestbedError
 
 if TYPE_CHECKING:
-    from socket import SocketIO
-
     from docker import APIClient, DockerClient
     from docker.models.containers import Container
+    from requests import Response
 
 STDERR = 2
-_BROKEN_OFF = b"the engine broke off its answer"
+UP_SECONDS = 60  # for a command to start
 _ID = re.compile(r"[Cc]ontainer:? [0-9a-f]{64}")
 _WAITING = ["sh", "-c", 'read -r _ && exec "$@" </dev/null', "waiting"]  # for a line; without one it does nothing
 _HEAD = 8  # bytes before each piece of output: which stream, three of nothing, four of length
@@ -58,19 +59,15 @@ def ask(container: "Container", command: list[str], into: IO[bytes] | None = Non
     out, err = into or io.BytesIO(), io.BytesIO()
     try:
         exec_id = api.exec_create(container.id, command)["Id"]
-        start = f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start"
-        with api.post(start, json={"Detach": False, "Tty": False}, stream=True) as response:
+        with _start(api, exec_id) as response:
             if not response.ok:
                 return Answer(-1, b"", response.content)
             whole = _demultiplex(cast("IO[bytes]", response.raw), out, err)
         code = _exit_code(api, exec_id)
     except APIError as error:
         return _refused(error)
-    if not whole:
-        code = -1
-        err.write(_BROKEN_OFF)
-    kept = out.getvalue() if isinstance(out, io.BytesIO) else b""
-    return Answer(code, kept, err.getvalue())
+    kept = out if isinstance(out, io.BytesIO) else io.BytesIO()
+    return Answer(code, kept.getvalue(), err.getvalue()) if whole else _broken_off(kept, err)
 
 
 class Held:
@@ -80,41 +77,71 @@ class Held:
     """
 
     def __init__(self, container: "Container", command: list[str]) -> None:
-        """Start it. Whatever fails is told by `go`."""
+        """Start it. What the engine refuses is told by `go`; what it does not answer at all is raised here."""
         self._name = container.name
         self._api = cast("DockerClient", container.client).api
         self._refused: Answer | None = None
+        self._exec_id = ""
+        self._response: Response | None = None
         try:
-            self._id = self._api.exec_create(container.id, [*_WAITING, *command], stdin=True)["Id"]
-            # The bare socket loses nothing here (see `ask`): a command that waits has said nothing yet.
-            self._stream = cast("SocketIO", self._api.exec_start(self._id, socket=True))
-            state = self._api.exec_inspect(self._id)
-            while not state["Pid"] and state["ExitCode"] is None:
-                time.sleep(0.01)  # between two questions
-                state = self._api.exec_inspect(self._id)
+            self._exec_id = self._api.exec_create(container.id, [*_WAITING, *command], stdin=True)["Id"]
+            self._response = _start(self._api, self._exec_id)
+            if not self._response.ok:
+                self._refused = Answer(-1, b"", self._response.content)
+            self._wait_until_up()
         except APIError as error:
             self._refused = _refused(error)
 
+    def _wait_until_up(self) -> None:
+        """The engine knows its process then, or how it has ended."""
+        deadline = time.monotonic() + UP_SECONDS
+        while not self._refused:
+            state = self._api.exec_inspect(self._exec_id)
+            if state["Pid"] or state["ExitCode"] is not None:
+                return
+            if time.monotonic() > deadline:
+                raise TestbedError(f"the engine does not start a command in {self._name}: {UP_SECONDS} s have gone by")
+            time.sleep(0.01)  # between two questions
+
     def go(self) -> Answer:
         """Let it, and wait for its end; -1 as with `ask`. TestbedError when it says nothing for too long (lab.host)."""
-        if self._refused:
-            return self._refused
+        if self._refused or self._response is None:
+            self.close()
+            return self._refused or Answer(-1, b"", b"it was not started")
         out, err = io.BytesIO(), io.BytesIO()
-        with self._stream:
-            try:
-                self._stream._sock.sendall(b"\n")  # type: ignore[attr-defined]  # noqa: SLF001  (the SDK has no other)
-                whole = _demultiplex(io.BufferedReader(self._stream), out, err)
-            except TimeoutError as error:
-                message = f"what runs in {self._name} has said nothing for {self._api.timeout} s"
-                raise TestbedError(message, remedy="is that container paused, or the engine?") from error
-            except OSError:  # the engine has gone
-                whole = False
-        if not whole:
-            return Answer(-1, out.getvalue(), err.getvalue() + _BROKEN_OFF)
+        raw = cast("Any", self._response.raw)
         try:
-            return Answer(_exit_code(self._api, self._id), out.getvalue(), err.getvalue())
+            with suppress(OSError):  # it has ended by itself, and what it said is still to be read
+                # As the SDK itself gets at it: nothing public can write.
+                raw._fp.fp.raw._sock.sendall(b"\n")  # noqa: SLF001
+            whole = _demultiplex(raw, out, err)
+            code = _exit_code(self._api, self._exec_id)
+        except ReadTimeoutError as error:
+            message = f"what runs in {self._name} has said nothing for {self._api.timeout} s"
+            raise TestbedError(message, remedy="is that container paused, or the engine?") from error
+        except (HTTPError, OSError):  # the engine has gone
+            whole, code = False, -1
         except APIError as error:
             return _refused(error)
+        finally:
+            self.close()
+        return Answer(code, out.getvalue(), err.getvalue()) if whole else _broken_off(out, err)
+
+    def close(self) -> None:
+        """Leave it: a command that was not told to go ends by this."""
+        if self._response is not None:
+            self._response.close()
+
+
+def _start(api: "APIClient", exec_id: str) -> "Response":
+    """Its output, and where its input goes, by one connection."""
+    start = f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start"
+    # Without it nothing would ever end the wait for what is paused: the SDK has its timeout in other calls alone.
+    return api.post(start, json={"Detach": False, "Tty": False}, stream=True, timeout=api.timeout)
+
+
+def _broken_off(out: io.BytesIO, err: io.BytesIO) -> Answer:
+    return Answer(-1, out.getvalue(), err.getvalue() + b"the engine broke off its answer")
 
 
 def _exit_code(api: "APIClient", exec_id: str) -> int:

@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedIOBase
 from itertools import chain
 
 from lab.model import OTHER, LegRule, Tally
@@ -43,6 +45,8 @@ CALL_DIGITS = 7
 NUMBERED_KINDS = 16
 _PLAIN = re.compile(rf"[1-9]\d{{0,{CALL_DIGITS - 1}}}", re.ASCII)
 
+LONGEST_BYTES = 4 << 20  # of a line; what is longer is read in pieces, which count as torn
+KEPT_LETTERS = 4096  # of a bad line
 LINES_KEPT = 1000  # of the error lines of a slice, and of the malformed ones; the others are counted
 
 # Levels of lines that say that something failed; WARNING and NOTICE do not. The nameless one is the core's L_CRIT.
@@ -115,7 +119,7 @@ class Kept:
     def add(self, line: str) -> None:
         """One more."""
         if len(self.lines) < LINES_KEPT:
-            self.lines.append(line)
+            self.lines.append(line[:KEPT_LETTERS])
         else:
             self.further += 1
 
@@ -180,9 +184,14 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def pieces(log: BufferedIOBase) -> Iterator[bytes]:
+    """Lines of a file, but never more at once than memory is for."""
+    return iter(partial(log.readline, LONGEST_BYTES), b"")
+
+
 def _lines(log: bytes | Iterable[bytes]) -> Iterator[tuple[str, bool]]:
     """Lines without their end, and whether they had one: only the last may not."""
-    chunks = (log,) if isinstance(log, bytes) else log
+    chunks = (log,) if isinstance(log, bytes) else pieces(log) if isinstance(log, BufferedIOBase) else log
     for raw in chain.from_iterable(chunk.splitlines(keepends=True) for chunk in chunks):
         text = raw.rstrip(b"\r\n")
         if text:

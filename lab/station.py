@@ -167,7 +167,14 @@ class Station:
 
     def aim(self, commands: Iterable[list[str]]) -> list[Held]:
         """Have traffic ready, by a SIPp process each, of which none sends yet."""
-        return [Held(self.sipp, command) for command in commands]
+        aimed: list[Held] = []
+        try:
+            aimed.extend(Held(self.sipp, command) for command in commands)
+        except BaseException:
+            for held in aimed:
+                held.close()
+            raise
+        return aimed
 
     @staticmethod
     def fire(aimed: Sequence[Held]) -> list[Answer]:
@@ -256,7 +263,7 @@ class Station:
             if by_docker:
                 size = (into / logs.NAME).write_bytes(self.log(self.log_offset))
             with (into / logs.NAME).open("rb") as log:
-                if sum(latency.MARKER.encode() in line for line in log) >= requests:
+                if sum(latency.MARKER.encode() in line for line in latency.pieces(log)) >= requests:
                     break
         for name, kept in (files or {}).items():
             if (into / name).exists():

@@ -77,9 +77,11 @@ class World:
 def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
     """A world in which the driver's own clocks, CPUs and log volume are made up, too."""
     clock = iter(range(1, 1_000_000))
+    world = World(volume)
 
     def outside(_cgroups: Mapping[Role, Cgroup], _cpus: tuple[int, ...]) -> sampling.Outside:
         now = next(clock) * 1_000_000_000
+        world.history.append("clocks")
         return sampling.Outside(
             monotonic_nsec=now,
             wall_nsec=now,
@@ -96,7 +98,7 @@ def use(volume: Path, monkeypatch: "pytest.MonkeyPatch") -> World:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
     monkeypatch.setattr(override, "VOLUME", str(volume))
     monkeypatch.setattr(load, "VOLUME", str(volume))
-    return World(volume)
+    return world
 
 
 @dataclass
@@ -107,7 +109,12 @@ class Response(AbstractContextManager["Response"]):
     ok: bool = True
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+        """As `close`."""
+        self.close()
+
+    def close(self) -> None:
+        """It is not read any more."""
+        self.raw.close()
 
 
 class Api:
@@ -115,37 +122,43 @@ class Api:
 
     base_url = "http+docker://localhost"
     api_version = "1.41"
+    timeout = 120
 
     def __init__(self, container: "Double") -> None:
         """Of one container."""
         self._container = container
         self._asked: list[list[str]] = []
         self._codes: dict[int, int] = {}
+        self._waiting = set[int]()
         self._lock = threading.Lock()
 
     def exec_create(self, _container: str, command: list[str], *, stdin: bool = False) -> dict[str, int]:
         """Remember what is asked; what waits for a line is told it later."""
         with self._lock:
-            self._asked.append(command[command.index("waiting") + 1 :] if stdin else command)
-            return {"Id": len(self._asked) - 1}
+            exec_id = len(self._asked)
+            if stdin:
+                command = command[command.index("waiting") + 1 :]
+                self._waiting.add(exec_id)
+                self._container.held(command)
+            self._asked.append(command)
+            return {"Id": exec_id}
 
-    def post(self, url: str, *, json: dict[str, bool], stream: bool) -> "Response":
-        """Start it and answer, in the engine's framing."""
+    def post(self, url: str, *, json: dict[str, bool], stream: bool, timeout: int) -> "Response":
+        """Start it and answer, in the engine's framing; what waits for a line does so once that has come."""
         assert stream
+        assert timeout == self.timeout
         assert json == {"Detach": False, "Tty": False}
-        return Response(io.BytesIO(self.framed(int(url.removesuffix("/start").rpartition("/")[2]))))
+        exec_id = int(url.removesuffix("/start").rpartition("/")[2])
+        raw = Connection(self, exec_id)
+        if exec_id not in self._waiting:
+            raw.sendall(b"\n")
+        return Response(raw)
 
     def framed(self, exec_id: int) -> bytes:
         """Have it done, and frame the answer."""
         self._codes[exec_id], said = self._container.answer(self._asked[exec_id])
-        return b"".join(
-            bytes([number, 0, 0, 0]) + len(one).to_bytes(4, "big") + one for number, one in enumerate(said, 1)
-        )
-
-    def exec_start(self, exec_id: int, *, socket: bool) -> "Connection":
-        """What is done once a line comes."""
-        assert socket
-        return Connection(self, exec_id)
+        pieces = (bytes([number, 0, 0, 0]) + len(one).to_bytes(4, "big") + one for number, one in enumerate(said, 1))
+        return b"".join(pieces)
 
     def exec_inspect(self, exec_id: int) -> dict[str, object]:
         """How it ended, if it has."""
@@ -160,7 +173,7 @@ class Connection(io.BytesIO):
         super().__init__()
         self._api = api
         self._exec_id = exec_id
-        self._sock = self
+        self._fp = SimpleNamespace(fp=SimpleNamespace(raw=SimpleNamespace(_sock=self)))  # where the SDK looks for it
 
     def sendall(self, line: bytes) -> None:
         """The line for which it waits."""
@@ -185,6 +198,10 @@ class Double(ABC):
     @abstractmethod
     def answer(self, command: list[str]) -> Output:
         """Exit code, and what it said."""
+
+    def held(self, _command: list[str]) -> None:
+        """A command is up, and waits."""
+        return
 
 
 class LogHolder(Double):
@@ -359,6 +376,12 @@ class Sipp(Idle):
             return self._probe(Path(told["-log_file"]))
         return self._load(told, users) if "-stf" in told else self._once(told, users)
 
+    def held(self, command: list[str]) -> None:
+        """Which slice's."""
+        told = dict(pairwise(command[command.index("sipp") :]))
+        if "-stf" in told:
+            self.world.history.append(f"held {_piece(told)}")
+
     def _played(self, told: dict[str, str]) -> Scenario:
         """The scenario of a file: the cell's own, or another one of the plan."""
         own = self.plan.scenario_of(self.kamailio.cell.name)
@@ -387,8 +410,7 @@ class Sipp(Idle):
         return 0, (b"", b"")
 
     def _load(self, told: dict[str, str], users: range) -> Output:
-        statistics, calls = Path(told["-stf"]), int(told["-m"])
-        piece = re.sub(r"\.sipp(-\d)?\.csv", "", statistics.name)
+        statistics, calls, piece = Path(told["-stf"]), int(told["-m"]), _piece(told)
         self.world.turns[piece] = told.get("turn", "")
         self.world.history.append(f"load {piece}")
         if piece in self.world.interrupted:
@@ -404,6 +426,10 @@ class Sipp(Idle):
         if lost:
             Path(told["-error_file"]).write_text(f"{lost} aborted\n")
         return 1 if lost else 0, (b"", b"")
+
+
+def _piece(told: Mapping[str, str]) -> str:
+    return re.sub(r"\.sipp(-\d)?\.csv", "", Path(told["-stf"]).name)
 
 
 def _statistics(calls: int, lost: int, rate: float, *, again: bool) -> str:

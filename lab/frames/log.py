@@ -31,7 +31,7 @@ from lab.frames.table import WORD
 from lab.model import OTHER, LegRule, SlicePlan, Tally
 
 PART_BYTES = 32 << 20  # read at once: some 250 thousand lines
-BLOCK_BYTES = 4 << 20  # of which each thread of the tokeniser takes one
+BLOCK_BYTES = latency.LONGEST_BYTES  # of which each thread of the tokeniser takes one
 CALL_ID = "call_id"
 CHANGED = "the evidence was changed after the run: take it from its archive again"
 # What a line tells by itself; leg and retransmission take more than the line.

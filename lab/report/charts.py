@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -114,19 +115,19 @@ def dots(
             _grid(one, "x")
         axes[-1][0].set_xlabel(unit)
         if bands is not None:
-            _times(axes[-1][0])
+            _times(axes[-1][0], axes[-1][0].xaxis)
     return figure
 
 
-def _times(axes: Axes) -> None:
+def _times(axes: Axes, axis: XAxis | YAxis) -> None:
     """Ratios on a logarithmic axis: half as much is as far from 1 as twice as much."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
     step = next((step for step, widest in ((0.05, 1.5), (0.2, 3)) if high / low < widest), None)
     ticks = [round(step * number, 2) for number in range(1, 80)] if step else [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
 
 
 def distributions(
@@ -264,6 +265,8 @@ def trend(lines: Mapping[str, Mapping[str, Dot]], releases: Sequence[str], unit:
                     one.plot([place, place], [dot.low, dot.high], color=colour, linewidth=2.4)
         one.set_xticks(range(len(releases)), list(releases))
         one.set_ylabel(unit)
+        one.axhline(1, color=INK, linewidth=0.8)
+        _times(one, one.yaxis)
         _grid(one, "y")
         _legend(figure, one)
     return figure

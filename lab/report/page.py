@@ -1,6 +1,7 @@
 """Sections -> files: one page that needs nothing else, Markdown, and the figures by themselves."""
 
 import html
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def write(report: Report, folder: Path) -> Path:
         text = _PAGES.get_template("report.html.jinja").render(
             report=report, drawn=drawn, again=shlex.join(report.again), colours=charts.COLOURS
         )
+        text = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)  # which would stand alone on a narrow screen
         store.write_atomically(folder / PAGE, text.encode())
         store.write_atomically(folder / TEXT, ("\n".join(_markdown(report)) + "\n").encode())
     except OSError as error:

@@ -47,7 +47,7 @@ def name(cell: str, summary: Summary) -> str:
     if cell == engine:
         return ENGINES.get(engine, engine)
     called = engine if engine == NATIVE else ENGINES.get(engine, engine)
-    return f"{called}, {cell.removeprefix(f'{engine}-')}" if cell.startswith(f"{engine}-") else cell
+    return f"{called} ({cell.removeprefix(f'{engine}-')})" if cell.startswith(f"{engine}-") else cell
 
 
 def _whole(summary: Summary) -> Iterator[LegComparison]:

@@ -10,6 +10,7 @@ from lab.report import charts, story, words
 from lab.report.charts import Dot
 from lab.report.section import Section
 from lab.report.told import Told
+from lab.summary import CellSummary
 
 SHARES = tuple(np.round(np.concatenate([np.linspace(0, 0.98, 99), np.linspace(0.982, 0.999, 18)]), 4).tolist())
 
@@ -30,7 +31,7 @@ def ratios(told: Told) -> Iterator[Section]:
         if row.ci_low and row.ci_high and {one.baseline for one in rows if one.leg == leg} == {row.baseline}
     }
     for leg, row in twin.items():
-        if leg in panels and leg not in bands:
+        if leg in panels and leg not in bands and row.ratio is not None:
             panels[leg].append(_dot(told.name(row.cell), row))
     yield Section(
         "ratios",
@@ -137,27 +138,29 @@ def releases(told: Told) -> Iterator[Section]:
     found = [
         (row, told.summary.cells[row.cell])
         for row in told.summary.comparisons
-        if row.cell in told.cells
-        and row.ratio is not None
-        and row.leg == told.summary.cells[row.cell].whole
-        and told.summary.cells[row.cell].kamailio == told.summary.cells[row.baseline].kamailio
+        if row.cell in told.cells and row.ratio is not None and row.leg == told.summary.cells[row.cell].whole
     ]
     if len(releases) < 2 or not found:  # noqa: PLR2004
         return
     found.sort(key=lambda each: (each[1].engine, releases.index(each[1].kamailio)))
     lines: dict[str, dict[str, Dot]] = {}
     for row, cell in found:
-        lines.setdefault(story.ENGINES.get(cell.engine, cell.engine), {})[cell.kamailio] = _dot(row.cell, row)
+        lines.setdefault(_line(cell, told.summary.cells[row.baseline]), {})[cell.kamailio] = _dot(row.cell, row)
     single = sum(map(len, lines.values())) == len(found)  # where another factor has several, no line is one engine's
     yield Section(
         "releases",
         "From release to release",
-        "Each engine against the baseline of the same release, the oldest release first. Where bars of two releases "
-        "overlap a lot, this run does not tell them apart.",
+        "Each engine against the baseline of the same release, and that baseline against its own on another release; "
+        "the oldest release first. Where bars of two releases overlap a lot, this run does not tell them apart.",
         ("cell", "release", "ratio", "interval"),
         tuple((told.name(row.cell), cell.kamailio, words.ratio(row.ratio), words.interval(row)) for row, cell in found),
         (lambda: charts.trend(lines, releases, "times the baseline")) if single else None,
     )
+
+
+def _line(cell: CellSummary, baseline: CellSummary) -> str:
+    engine = story.ENGINES.get(cell.engine, cell.engine)
+    return engine if cell.kamailio == baseline.kamailio else f"{engine}, over its own of {baseline.kamailio}"
 
 
 def _version(release: str) -> list[tuple[int, str]]:

@@ -17,6 +17,9 @@ from lab.report.words import ABSENT
 from lab.summary import FILE, CellSummary, Summary
 
 MOST_REASONS = 12
+MOST_KINDS = 40
+_BETWEEN = re.compile(rf"{re.escape(REASONS)}(?=(?:SIPp|Kamailio|kernel|database): )")  # a log's own line may have one
+_OWN = re.compile(r", first: .*|\d[\d.]*|s\b", re.DOTALL)  # what differs between two of a kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +259,17 @@ def failed(summary: Summary, most: int) -> Iterator[str]:
 
 
 def failed_by_kind(summary: Summary) -> Iterator[str]:
-    """Failed checks, each kind once, the most frequent first: in how many slices, and the first one's words."""
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    """Failed checks, each kind once, the most frequent first: how often, and the first one's words."""
+    kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for reason in sorted(reason for cell in summary.cells.values() for reason in cell.reasons):
-        piece, _, text = reason.partition(": ")
-        for one in text.split(REASONS):
-            kinds[re.sub(r"\d[\d.]*", "", one)].append(f"{piece}: {one}")
-    for found in sorted(kinds.values(), key=len, reverse=True):
-        yield found[0] if len(found) == 1 else f"in {len(found)} slices, such as {found[0]}"
-    if kinds:
-        yield f"{FILE} has every one of them"
+        where, _, text = reason.partition(": ")
+        for one in _BETWEEN.split(text):
+            kinds["starts" if where.startswith("start ") else "slices", _OWN.sub("", one)].append(f"{where}: {one}")
+    in_order = sorted(kinds.items(), key=lambda kind: len(kind[1]), reverse=True)
+    for (things, _), found in in_order[:MOST_KINDS]:
+        yield found[0] if len(found) == 1 else f"in {len(found)} {things}, such as {found[0]}"
+    if len(in_order) > MOST_KINDS:
+        yield f"and {len(in_order) - MOST_KINDS} more kinds"
 
 
 def _together(reasons: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ The exit code is 1 if an aim was broken once.
 import argparse
 import json
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ AGAIN = 5  # times at most that a moment is looked for that is not too late
 def main() -> int:
     """Strike, tell, and say how it was."""
     options = _options()
+    for one in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the former
+        signal.signal(one, signal.default_int_handler)
     client = docker.from_env(timeout=120)
     faults = [fault for fault in FAULTS if any(text in fault.name for text in options.only or [""])]
     if not faults:

@@ -11,6 +11,7 @@ slice or failed, or something is left.
 import argparse
 import json
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="of 64 slices each (default: %(default)s)")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="every look as a line of JSON")
     options = parser.parse_args()
+    for one in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the former
+        signal.signal(one, signal.default_int_handler)
     client = docker.from_env(timeout=120)
     looks: list[Look] = []
     with tempfile.TemporaryDirectory(prefix="soak-") as name, Lab.at(Path(name), client) as lab:

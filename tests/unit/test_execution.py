@@ -1,14 +1,20 @@
 """An exec's answer: two streams in one, and never a part taken for the whole. One that is held does nothing yet."""
 
+import gc
 import io
-import socket
+import json
+import socketserver
 import subprocess
 import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import docker
 import pytest
 from docker.errors import APIError
 from docker.models.containers import Container
@@ -34,6 +40,7 @@ def container(raw: bytes, codes: tuple[int | None, ...] = (0,), *, ok: bool = Tr
     api = SimpleNamespace(
         base_url="http+docker://localhost",
         api_version="1.41",
+        timeout=120,
         exec_create=lambda _container, _command: {"Id": "e1"},
         exec_inspect=lambda _exec: next(looks),
         post=lambda _url, **_options: nullcontext(response),
@@ -91,96 +98,156 @@ def test_output_can_go_into_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"much"
 
 
-class Engine(threading.Thread):
-    """The other end of a held command's connection: says this when a line comes, and closes."""
+class Engine(socketserver.ThreadingUnixStreamServer):
+    """An engine's end of exec, by HTTP over a socket: the SDK and its connections are the real ones."""
 
-    def __init__(self, said: bytes | None, states: tuple[tuple[int, int | None], ...] = ((7, None),)) -> None:
-        """`states` are its process and exit code, each time that somebody asks; then it has ended with 0."""
-        super().__init__(daemon=True)
-        self.ours, self.theirs = socket.socketpair()
+    daemon_threads = True
+
+    def __init__(self, place: Path, said: bytes = b"", states: Sequence[tuple[int, int | None]] = ((7, None),)) -> None:
+        """Its command says this when a line comes, and ends; `states` are its process and exit code, look by look."""
+        super().__init__(str(place / "engine.sock"), Calls)
         self.said = said
         self.states = list(states)
-        self.line = b""
+        self.refuses = self.dies = self.sleeps = False
         self.asked: list[str] = []
-        self.start()
+        self.told: list[bytes] = []  # what came, '' when the connection was closed without a line
+        self.heard = threading.Event()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
-    def run(self) -> None:
-        """Wait, answer, end."""
-        self.line = self.theirs.recv(100)
-        if self.said is not None:
-            self.theirs.sendall(self.said)
-            self.theirs.close()
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked has gone."""
 
-    def connection(self, _exec: str, *, socket: bool) -> object:
-        """Ours alone, and closed with it."""
-        assert socket
-        stream = self.ours.makefile("rb", buffering=0)
-        self.ours.close()
-        return stream
-
-    def container(self) -> Container:
-        """As the SDK has it."""
-
-        def create(_container: str, command: list[str], *, stdin: bool) -> dict[str, str]:
-            assert stdin
-            self.asked = command
-            return {"Id": "e1"}
-
-        def look(_exec: str) -> dict[str, object]:
-            pid, code = self.states.pop(0) if self.states else (7, 0)
-            return {"Running": False, "Pid": pid, "ExitCode": code}
-
-        api = SimpleNamespace(
-            timeout=120,
-            exec_create=create,
-            exec_inspect=look,
-            exec_start=self.connection,
-        )
-        return cast("Container", SimpleNamespace(id="c1", name="sipp", client=SimpleNamespace(api=api)))
+    def held(self, timeout: int = 60) -> Held:
+        """A command of it, up and waiting."""
+        self.api = docker.APIClient(base_url=f"unix://{self.server_address!s}", version="1.41", timeout=timeout)
+        return Held(cast("Container", SimpleNamespace(id="c1", name="sipp", client=self)), ["sipp", "-m", "1"])
 
 
-def test_a_held_command_goes_when_told_and_not_before() -> None:
+class Calls(BaseHTTPRequestHandler):
+    """What the engine answers."""
+
+    server: Engine
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Make an exec, or start it."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/start"):
+            self.server.asked = body["Cmd"]
+            assert body["AttachStdin"]
+            gone = {"message": f"Container {'0a' * 32} is not running"}
+            self._say(409, gone) if self.server.refuses else self._say(201, {"Id": "e1"})
+            return
+        self.close_connection = True
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+        if not self.server.dies:
+            self.server.told.append(self.connection.recv(100))
+        self.server.heard.set()
+        if self.server.sleeps:
+            time.sleep(3)
+        self.wfile.write(self.server.said)
+
+    def do_GET(self) -> None:
+        """Its state."""
+        pid, code = self.server.states.pop(0) if self.server.states else (7, 0)
+        self._say(200, {"Running": False, "Pid": pid, "ExitCode": code})
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def _say(self, status: int, content: object) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """One that answers."""
+    with Engine(tmp_path) as server:
+        yield server
+        server.api.close()
+        server.shutdown()
+
+
+def test_a_held_command_goes_when_told_and_not_before(engine: Engine) -> None:
     """It is up by then: the engine knows its process."""
-    engine = Engine(piece(OUT, b"sent") + piece(ERR, b"oh"), ((0, None), (0, None), (7, None)))
-    held = Held(engine.container(), ["sipp", "-m", "1"])
+    engine.said = piece(OUT, b"sent") + piece(ERR, b"oh")
+    engine.states = [(0, None), (0, None), (7, None)]
+    held = engine.held()
     assert not engine.states  # looked until there was a process
     assert engine.asked[-3:] == ["sipp", "-m", "1"]
-    told_before = engine.line
+    told_before = list(engine.told)
     assert held.go() == Answer(0, b"sent", b"oh")
-    assert (told_before, engine.line) == (b"", b"\n")
+    assert (told_before, engine.told) == ([], [b"\n"])
 
 
-def test_a_held_command_that_ends_before_is_not_waited_for() -> None:
-    """Such as one whose shell is not in the image."""
-    assert Held(Engine(b"", ((0, 127), (0, 127))).container(), ["x"]).go().code == 127
+def test_a_held_command_that_ends_before_keeps_its_words_and_its_code(engine: Engine) -> None:
+    """Such as one whose shell is not in the image: the engine says so at once, and closes."""
+    engine.said, engine.dies = piece(ERR, b"sh: not found"), True
+    engine.states = [(0, 127), (0, 127)]
+    held = engine.held()
+    assert engine.heard.wait(10)
+    assert held.go() == Answer(127, b"", b"sh: not found")
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12])
-def test_a_held_command_whose_answer_breaks_off_has_none(cut: int) -> None:
+def test_a_held_command_whose_answer_breaks_off_has_none(engine: Engine, cut: int) -> None:
     """As with `ask`."""
-    answer = Held(Engine(piece(OUT, b"sent")[:-cut]).container(), ["x"]).go()
-    assert answer.code == (0 if cut == 12 else -1)
+    engine.said = piece(OUT, b"sent")[:-cut]
+    assert engine.held().go().code == (0 if cut == 12 else -1)
 
 
-def test_a_held_command_in_a_container_that_is_gone_says_so_when_told_to_go() -> None:
+def test_a_held_command_in_a_container_that_is_gone_says_so_when_told_to_go(engine: Engine) -> None:
     """Others may be up by then."""
-
-    def refuse(_container: str, _command: list[str], *, stdin: bool) -> None:
-        raise APIError("409 Client Error", explanation=f"Container {'0a' * 32} is not running: {stdin}")
-
-    gone = container(b"")
-    cast("Any", gone).name = "sipp"
-    cast("Any", gone.client).api.exec_create = refuse
-    assert Held(gone, ["x"]).go() == Answer(-1, b"", b"its container is not running: True")
+    engine.refuses = True
+    assert engine.held().go() == Answer(-1, b"", b"its container is not running")
 
 
-def test_a_held_command_that_says_nothing_for_too_long_is_named() -> None:
+def test_a_held_command_that_says_nothing_for_too_long_is_named(engine: Engine) -> None:
     """SIPp shows its screen once a minute; only one that is paused is silent for two."""
-    engine = Engine(None)
-    engine.ours.settimeout(0.05)
-    with pytest.raises(TestbedError, match="what runs in sipp has said nothing for 120 s"):
-        Held(engine.container(), ["x"]).go()
-    engine.theirs.close()
+    engine.sleeps = True
+    held = engine.held(timeout=1)
+    with pytest.raises(TestbedError, match=r"what runs in sipp has said nothing for 1 s"):
+        held.go()
+
+
+def test_a_held_command_that_never_starts_is_not_waited_for_for_ever(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine may be stuck."""
+    monkeypatch.setattr(execution, "UP_SECONDS", 0.1)
+    engine.states = [(0, None)] * 1000
+    with pytest.raises(TestbedError, match="the engine does not start a command in sipp"):
+        engine.held()
+
+
+def test_a_held_command_that_is_left_gets_no_line_but_an_end(engine: Engine) -> None:
+    """By which the shell that waits ends."""
+    engine.held().close()
+    assert engine.heard.wait(10)
+    assert engine.told == [b""]
+
+
+def test_held_commands_leave_no_connection_open(engine: Engine) -> None:
+    """A run of many slices has thousands of them."""
+    engine.held().go()
+
+    def ours() -> int:
+        return sum(path.is_socket() for path in Path("/proc/self/fd").iterdir())
+
+    before = ours()
+    gc.disable()
+    try:
+        for _ in range(20):
+            engine.held().go()
+            engine.api.close()
+        assert ours() <= before + 2
+    finally:
+        gc.enable()
 
 
 def test_the_shell_that_holds_a_command_does_nothing_when_nobody_tells_it_to_go() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from lab import dataset, frames, logs, plan, store, testing
 from lab.errors import BadInputError, SetupError
+from lab.frames import dataset as frames_of
 from lab.frames import log
 from lab.frames.columns import SLICES, TABLES
 from lab.frames.table import VERSION, Table
@@ -236,10 +237,17 @@ def test_each_cells_messages_have_the_legs_of_its_own_scenario(tmp_path: Path) -
     assert row["other_usec"] == messages.loc[messages["leg"] == "other", "usec"].sum()
 
 
-def test_one_row_group_a_slice(run: Path) -> None:
-    """So that a reader can take one slice, and a writer need not hold two."""
-    frames.write(run)
-    assert pq.ParquetFile(run / "frames" / "messages.parquet").num_row_groups == 16
+def test_small_slices_share_a_row_group(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of its own for each takes more room than its rows; but a writer holds no more than a few."""
+    file = run / "frames" / "messages.parquet"
+    seen = []
+    for rows in (1, 12, 1_000_000):  # a slice has six
+        monkeypatch.setattr(frames_of, "GROUP_ROWS", rows)
+        frames.write(run)
+        seen.append((pq.ParquetFile(file).num_row_groups, pd.read_parquet(file)))
+    assert [groups for groups, _ in seen] == [16, 8, 1]
+    for _, messages in seen[1:]:
+        pd.testing.assert_frame_equal(messages, seen[0][1])
 
 
 def test_units_and_meanings_travel_with_the_file(run: Path) -> None:

@@ -179,6 +179,18 @@ def test_of_a_flood_of_errors_the_first_are_kept_and_all_are_counted() -> None:
     assert found.errors[0].endswith("number 0")
 
 
+def test_a_line_without_an_end_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log may be one line of gigabytes."""
+    monkeypatch.setattr(latency, "LONGEST_BYTES", 1000)
+    place = tmp_path / "log"
+    place.write_bytes(CHALLENGE + b"x" * 10_500 + b"\n" + AUTHENTICATED)
+    with place.open("rb") as log:
+        found = latency.tally(log, PREFIX, LEGS)
+    assert found.lines == 2
+    assert found.malformed_count == 10  # the last piece has an end
+    assert all(len(line) <= 1000 for line in found.malformed)
+
+
 def test_two_workers_in_one_line_are_torn_and_told() -> None:
     """What one wrote into the other's line makes two lines that fit nothing: both are kept, neither is counted."""
     half = len(CHALLENGE) // 2

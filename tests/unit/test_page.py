@@ -12,7 +12,7 @@ import pytest
 
 from lab import store, summary, testing
 from lab.model import Plan
-from lab.report import charts, costs, page, story
+from lab.report import charts, costs, page, run, story, view
 from lab.report.charts import Dot
 from tests.pages import made, of_releases, report, written
 
@@ -195,7 +195,7 @@ def test_releases_stand_in_their_own_order(tmp_path: Path) -> None:
     """Not in that of the file; 5.10 comes after 5.9."""
     shown = report(made(tmp_path, of_releases("5.10", "5.9")))
     (trend,) = [one for one in shown.sections if one.name == "releases"]
-    assert [row[1] for row in trend.rows] == ["5.9", "5.10"]
+    assert [row[:2] for row in trend.rows] == [("Lua (5.9)", "5.9"), ("Lua (5.10)", "5.10")]
     assert trend.draw
 
 
@@ -218,6 +218,36 @@ def test_what_befell_several_slices_is_said_once(tmp_path: Path) -> None:
     said = ["kernel: 7.1% stolen, 5.0% allowed", "SIPp: 3 of 20 calls failed"]
     for line, words in zip(lines, said, strict=True):
         assert re.fullmatch(rf"in \d slices, such as r01-s001-\w+: {re.escape(words)}", line)
+
+
+def test_failed_checks_of_a_kind_are_one_line(folder: Path) -> None:
+    """Whatever their figures are, and what a log's line says; a start is no slice."""
+    found = summary.read(folder)
+    reasons = (
+        "r01-s001-lua: Kamailio: 1 error line in the log, first: ERROR: one; two",
+        "r01-s002-lua: Kamailio: 25 error lines in the log, first: ERROR: three; SIPp: 3 of 20 calls failed",
+        "start r02-lua: Kamailio: 7 bindings",
+    )
+    spoilt = replace(found, cells={"lua": replace(found.cells["lua"], reasons=reasons)})
+    assert list(view.failed_by_kind(spoilt)) == [
+        "in 2 slices, such as r01-s001-lua: Kamailio: 1 error line in the log, first: ERROR: one; two",
+        "r01-s002-lua: SIPp: 3 of 20 calls failed",
+        "start r02-lua: Kamailio: 7 bindings",
+    ]
+
+
+def test_a_twin_without_a_ratio_is_not_drawn(folder: Path) -> None:
+    """A dot at 1 would be a perfect A/A that nobody has measured."""
+    found, plan = summary.read(folder), store.load(Plan, folder / "evidence" / "plan.json")
+    rows = tuple(
+        replace(row, ratio=None, ci_low=None, ci_high=None) if row.cell == found.aa_cell else row
+        for row in found.comparisons
+    )
+    (section,) = (
+        one for one in run.build(folder, plan, replace(found, comparisons=rows)).sections if one.name == "ratios"
+    )
+    assert section.draw
+    assert all(len(axes.get_yticks()) == 2 for axes in section.draw().axes)
 
 
 def test_thirty_two_cells_look_different() -> None:
@@ -257,7 +287,7 @@ def test_a_cell_is_called_by_its_engine_and_what_else_tells_it_apart(tmp_path: P
     """As a reader would; the baseline of a release is called as briefly as the others."""
     folder = made(tmp_path, of_releases("6.0.1", "5.4.4"))
     found = summary.read(folder)
-    assert {story.name(cell, found) for cell in found.cells} >= {"Lua, 6.0.1", "native, 5.4.4"}
+    assert {story.name(cell, found) for cell in found.cells} >= {"Lua (6.0.1)", "native (5.4.4)"}
 
 
 def test_what_cannot_be_told_apart_is_not_said_to_cost_more(folder: Path) -> None:

@@ -123,8 +123,8 @@ def test_slices_run_in_the_planned_order(measure: Measure, world: World, heard: 
 def test_a_round_goes_from_fresh_databases_to_counted_bindings(measure: Measure, world: World) -> None:
     """Every cell is proven before the first load, and ends in order before anyone counts."""
     measure()
-    kinds = [event.split()[0] for event in world.history]
-    phases = ["up", "renew", "fresh", "probe", "once", "load", "stop", "bindings", "removed", "down"]
+    kinds = [event.split()[0] for event in world.history if event != "clocks"]
+    phases = ["up", "renew", "fresh", "probe", "once", "held", "load", "stop", "bindings", "removed", "down"]
     assert set(kinds) == set(phases)
     # All cells at once are probed, and rehearse.
     proven = [kind.replace("once", "probe") for kind in kinds]
@@ -177,6 +177,16 @@ def test_cells_of_a_block_may_take_turns(measure: Measure, world: World, heard: 
     assert all(record.valid for record in records)
     assert sorted(world.loads()) == sorted([*WARMUPS, *BLOCK])
     assert [world.turns[piece] for piece in BLOCK] == ["150", "200", "250"]
+
+
+def test_sipps_are_up_before_the_clocks_and_send_after_them(measure: Measure, world: World) -> None:
+    """All of a block: what it takes the engine to start them is in no slice."""
+    measure(replace(PLAN, turn_msec=40))
+    events = [event for event in world.history if event == "clocks" or event.startswith(("held ", "load "))]
+    block = [*(["held"] * len(CELLS)), *(["clocks"] * len(CELLS)), *(["load"] * len(CELLS)), *(["clocks"] * len(CELLS))]
+    kinds = [event.partition(" ")[0] for event in events]
+    assert kinds == block * (len(kinds) // len(block))
+    assert len(kinds) > len(block)
 
 
 def test_cells_with_slices_of_their_own_have_no_turns(measure: Measure, world: World) -> None:
