@@ -3,12 +3,12 @@
     python -m tests.benchmarks.large           8 GB of disk in the temporary folder (TMPDIR)
     python -m tests.benchmarks.large --gb 0.2 --million 0.5
 
-Each step is a process of its own, so its memory is its own: what it had resident at most, libraries included.
+Each step is a process of its own, so its memory is its own: what it had resident at most (VmHWM), libraries included.
 """
 
 import argparse
 import multiprocessing
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -86,9 +86,10 @@ def _write(log: Path, size: float) -> int:
 def _step(name: str, work: Callable[[], object]) -> None:
     """Do it in a process of its own, and print what it took."""
     context = multiprocessing.get_context("spawn")
-    theirs, ours = context.Pipe()
+    ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_measured, args=(work, theirs))
     process.start()
+    theirs.close()
     seconds, peak = ours.recv()
     process.join()
     print(f"{name:34}{seconds:8.1f} s {peak:8.0f} MiB", flush=True)
@@ -97,7 +98,9 @@ def _step(name: str, work: Callable[[], object]) -> None:
 def _measured(work: Callable[[], object], pipe: "Connection[tuple[float, float], None]") -> None:
     begun = time.perf_counter()
     work()
-    pipe.send((time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    seconds = time.perf_counter() - begun
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    pipe.send((seconds, int(found[1]) / 1024 if found else 0.0))
 
 
 def _fetch(volume: Path, into: Path) -> None:

@@ -4,12 +4,13 @@
     python -m tests.faults.soak --rounds 2        a quarter of it
     python -m tests.faults.soak --keep FILE       every look as a line of JSON as well
 
-It is no measurement, and may run beside other work; but it takes CPUs. The exit code is 1 if the run had an invalid
-slice or failed, or something is left.
+It is no measurement, and may run beside other work; but it takes CPUs. The exit code is 1 if the run did not come to a
+valid end, or something is left.
 """
 
 import argparse
 import json
+import queue
 import re
 import signal
 import statistics
@@ -61,12 +62,13 @@ def main() -> int:
                     file.write(json.dumps(looks[-1]) + "\n")
             if len(looks) % CELLS == 0:
                 print(json.dumps(looks[-1]), file=sys.stderr, flush=True)
+        Console(width=140).print(table(looks))
         code = running.end(PATIENCE_SECONDS)
-        summary = json.loads((lab.runs()[-1] / "summary.json").read_text())
+        repeats = sum("-again" in path.name for path in lab.runs()[-1].glob("evidence/slices/*"))
         left = lab.left()
-    Console(width=140).print(table(looks))
-    slices = [cell["slices"] for cell in summary["cells"]]
-    print(f"exit code {code}; {slices}; left: {left or 'nothing'}")
+    ended = f"after {looks[-1]['seconds'] / 60:.0f} minutes" if looks else "at once"
+    print(f"{len(looks)} slices, {repeats} of them repeats; exit code {code} {ended}; left: {left or 'nothing'}")
+    print(running.output if code == 0 else running.error[-2000:], file=sys.stderr)
     return int(code != 0 or bool(left))
 
 
@@ -84,10 +86,10 @@ def _experiment(lab: Lab, rounds: int) -> Path:
 
 
 def _sealed(running: Running) -> bool:
-    """Wait for a slice's line; False when there is none any more."""
+    """Wait for a slice's line; False when there is none any more, or none for too long."""
     try:
         return bool(running.wait_for(r"^\d+/\d+ "))
-    except AssertionError:
+    except (AssertionError, queue.Empty):
         return False
 
 
@@ -131,7 +133,11 @@ def _size(container: Container, folder: str) -> float:
 
 
 def _on_disk(folder: Path) -> float:
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*")) / 2**20
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it has just got its own name
+            size += path.stat().st_blocks * 512
+    return size / 2**20
 
 
 def table(looks: Sequence[Look]) -> Table:
@@ -140,6 +146,8 @@ def table(looks: Sequence[Look]) -> Table:
     first = min(CELLS * (SLICES + 1), len(looks) // 2)
     for name in dict.fromkeys(name for look in looks for name in look if name not in {"slice", "seconds"}):
         seen = [(look["slice"], look[name]) for look in looks if name in look]
+        if len(seen) < first + 2:  # too few for a slope
+            continue
         numbers, values = zip(*seen, strict=True)
         slope = statistics.linear_regression(numbers[first:], values[first:]).slope
         shown = (values[0], values[first], values[-1], max(values), 100 * slope, LONG_SLICES * slope)
