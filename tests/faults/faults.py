@@ -249,12 +249,12 @@ def write_log(script: str, scene: Scene, *, torn: bool) -> Struck:
 
 
 def fill_log_volume(scene: Scene) -> Struck:
-    """The memory that holds Kamailio's logs is full."""
+    """The memory that holds Kamailio's logs is full, until logs are begun anew and what earlier ones took is free."""
     scene.log()
     run_in(scene.container("kamailio-"), f"head -c 2G /dev/zero >{VOLUME}/full")  # whose memory has room for it
     if scene.in_holder(f"df {VOLUME} | grep -q 100%"):
         raise TooLateError
-    return Struck(time.time(), ALL, what="log volume")
+    return Struck(time.time(), ALL, what="log volume", round=scene.round)
 
 
 @contextmanager
