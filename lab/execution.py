@@ -117,14 +117,15 @@ class Held:
             whole = _demultiplex(raw, out, err)
             code = _exit_code(self._api, self._exec_id)
         except ReadTimeoutError as error:
+            # Not closed here: an engine that is to close the input of what is paused does not answer any more.
             message = f"what runs in {self._name} has said nothing for {self._api.timeout} s"
             raise TestbedError(message, remedy="is that container paused, or the engine?") from error
+        except APIError as error:  # an OSError as well
+            self.close()
+            return _refused(error)
         except (HTTPError, OSError):  # the engine has gone
             whole, code = False, -1
-        except APIError as error:
-            return _refused(error)
-        finally:
-            self.close()
+        self.close()
         return Answer(code, out.getvalue(), err.getvalue()) if whole else _broken_off(out, err)
 
     def close(self) -> None:

@@ -160,7 +160,10 @@ def releases(told: Told) -> Iterator[Section]:
 
 def _line(cell: CellSummary, baseline: CellSummary) -> str:
     engine = story.ENGINES.get(cell.engine, cell.engine)
-    return engine if cell.kamailio == baseline.kamailio else f"{engine}, over its own of {baseline.kamailio}"
+    if cell.kamailio == baseline.kamailio:
+        return engine
+    other = "its own" if cell.engine == baseline.engine else story.ENGINES.get(baseline.engine, baseline.engine)
+    return f"{engine}, over {other} of {baseline.kamailio}"
 
 
 def _version(release: str) -> list[tuple[int, str]]:

@@ -56,7 +56,9 @@ def main() -> int:
         running = lab.begin("run", _experiment(lab, options.rounds))
         begun = time.monotonic()
         while _sealed(running):
-            looks.append({"slice": len(looks) + 1, "seconds": time.monotonic() - begun, **_look(lab, running)})
+            # A look takes as long as a slice where the machine is busy: so it says itself how many there are by then.
+            sealed = len(list(lab.runs()[-1].glob("evidence/slices/[!.]*")))
+            looks.append({"slice": sealed, "seconds": time.monotonic() - begun, **_look(lab, running)})
             if options.keep:
                 with options.keep.open("a") as file:
                     file.write(json.dumps(looks[-1]) + "\n")
@@ -143,9 +145,10 @@ def _on_disk(folder: Path) -> float:
 def table(looks: Sequence[Look]) -> Table:
     """A row of each thing that was looked at: from first to last, and the slope from the second round on."""
     rows = Table("what", "first", "after a round", "last", "most", "by 100 slices", f"in {LONG_SLICES} slices")
-    first = min(CELLS * (SLICES + 1), len(looks) // 2)
+    a_round = CELLS * (SLICES + 1)
     for name in dict.fromkeys(name for look in looks for name in look if name not in {"slice", "seconds"}):
         seen = [(look["slice"], look[name]) for look in looks if name in look]
+        first = next((place for place, (number, _) in enumerate(seen) if number >= a_round), len(seen) // 2)
         if len(seen) < first + 2:  # too few for a slope
             continue
         numbers, values = zip(*seen, strict=True)

@@ -45,7 +45,7 @@ def main(name: str = "", run_id: str = "") -> None:
     for place in [GALLERY / name] if name else places():
         shutil.rmtree(place / page.FIGURES, ignore_errors=True)
         report(place, place)
-        if sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) > MOST_BYTES:
+        if name and sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) >= MOST_BYTES:
             (place / ARCHIVE).unlink()
 
 
