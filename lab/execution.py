@@ -2,6 +2,7 @@
 
 import io
 import re
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -113,11 +114,13 @@ class Held:
         try:
             with suppress(OSError):  # it has ended by itself, and what it said is still to be read
                 # As the SDK itself gets at it: nothing public can write.
-                raw._fp.fp.raw._sock.sendall(b"\n")  # noqa: SLF001
+                connection = raw._fp.fp.raw._sock  # noqa: SLF001
+                connection.sendall(b"\n")
+                # Nothing else comes. Closed later, it might be the input of a paused container, and the engine hangs.
+                connection.shutdown(socket.SHUT_WR)
             whole = _demultiplex(raw, out, err)
             code = _exit_code(self._api, self._exec_id)
         except ReadTimeoutError as error:
-            # Not closed here: an engine that is to close the input of what is paused does not answer any more.
             message = f"what runs in {self._name} has said nothing for {self._api.timeout} s"
             raise TestbedError(message, remedy="is that container paused, or the engine?") from error
         except APIError as error:  # an OSError as well

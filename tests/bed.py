@@ -9,6 +9,7 @@ import math
 import os
 import random
 import re
+import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
@@ -180,6 +181,10 @@ class Connection(io.BytesIO):
         assert line == b"\n"
         self.write(self._api.framed(self._exec_id))
         self.seek(0)
+
+    def shutdown(self, how: int) -> None:
+        """No more lines."""
+        assert how == socket.SHUT_WR
 
 
 class Double(ABC):
