@@ -4,7 +4,6 @@ import io
 import re
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -52,6 +51,7 @@ class Answer:
 def ask(container: "Container", command: list[str], into: IO[bytes] | None = None) -> Answer:
     """Run a command in a container, its output kept or written into a file; -1 when the container is not running.
 
+    TestbedError when it says nothing for too long (lab.host).
     Not by the SDK's exec_start, which changes over to the bare socket and then misses what the engine sent together
     with the head of its answer (2 of 600 answers, on busy CPUs); nor by its exec_run, which reads the exit code before
     the engine has it.
@@ -67,6 +67,8 @@ def ask(container: "Container", command: list[str], into: IO[bytes] | None = Non
         code = _exit_code(api, exec_id)
     except APIError as error:
         return _refused(error)
+    except ReadTimeoutError as error:
+        raise _silent(container, api) from error
     kept = out if isinstance(out, io.BytesIO) else io.BytesIO()
     return Answer(code, kept.getvalue(), err.getvalue()) if whole else _broken_off(kept, err)
 
@@ -79,30 +81,36 @@ class Held:
 
     def __init__(self, container: "Container", command: list[str]) -> None:
         """Start it. What the engine refuses is told by `go`; what it does not answer at all is raised here."""
-        self._name = container.name
+        self._container = container
         self._api = cast("DockerClient", container.client).api
         self._refused: Answer | None = None
         self._exec_id = ""
         self._response: Response | None = None
+        self._waits = False
         try:
             self._exec_id = self._api.exec_create(container.id, [*_WAITING, *command], stdin=True)["Id"]
             self._response = _start(self._api, self._exec_id)
-            if not self._response.ok:
+            if self._response.ok:
+                self._waits = self._is_up()
+            else:
                 self._refused = Answer(-1, b"", self._response.content)
-            self._wait_until_up()
         except APIError as error:
             self._refused = _refused(error)
+        except BaseException:
+            self.close()
+            raise
 
-    def _wait_until_up(self) -> None:
-        """The engine knows its process then, or how it has ended."""
+    def _is_up(self) -> bool:
+        """Wait until the engine knows its process; False where it has ended already."""
         deadline = time.monotonic() + UP_SECONDS
-        while not self._refused:
+        while time.monotonic() < deadline:
             state = self._api.exec_inspect(self._exec_id)
-            if state["Pid"] or state["ExitCode"] is not None:
-                return
-            if time.monotonic() > deadline:
-                raise TestbedError(f"the engine does not start a command in {self._name}: {UP_SECONDS} s have gone by")
+            if state["ExitCode"] is not None:
+                return False
+            if state["Pid"]:
+                return True
             time.sleep(0.01)  # between two questions
+        raise TestbedError(f"the engine does not start a command in {self._container.name} within {UP_SECONDS} s")
 
     def go(self) -> Answer:
         """Let it, and wait for its end; -1 as with `ask`. TestbedError when it says nothing for too long (lab.host)."""
@@ -112,7 +120,7 @@ class Held:
         out, err = io.BytesIO(), io.BytesIO()
         raw = cast("Any", self._response.raw)
         try:
-            with suppress(OSError):  # it has ended by itself, and what it said is still to be read
+            if self._waits:
                 # As the SDK itself gets at it: nothing public can write.
                 connection = raw._fp.fp.raw._sock  # noqa: SLF001
                 connection.sendall(b"\n")
@@ -121,14 +129,13 @@ class Held:
             whole = _demultiplex(raw, out, err)
             code = _exit_code(self._api, self._exec_id)
         except ReadTimeoutError as error:
-            message = f"what runs in {self._name} has said nothing for {self._api.timeout} s"
-            raise TestbedError(message, remedy="is that container paused, or the engine?") from error
+            raise _silent(self._container, self._api) from error
         except APIError as error:  # an OSError as well
-            self.close()
             return _refused(error)
         except (HTTPError, OSError):  # the engine has gone
             whole, code = False, -1
-        self.close()
+        finally:
+            self.close()
         return Answer(code, out.getvalue(), err.getvalue()) if whole else _broken_off(out, err)
 
     def close(self) -> None:
@@ -142,6 +149,11 @@ def _start(api: "APIClient", exec_id: str) -> "Response":
     start = f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start"
     # Without it nothing would ever end the wait for what is paused: the SDK has its timeout in other calls alone.
     return api.post(start, json={"Detach": False, "Tty": False}, stream=True, timeout=api.timeout)
+
+
+def _silent(container: "Container", api: "APIClient") -> TestbedError:
+    message = f"what runs in {container.name} has said nothing for {api.timeout} s"
+    return TestbedError(message, remedy="is that container paused, or the engine?")
 
 
 def _broken_off(out: io.BytesIO, err: io.BytesIO) -> Answer:

@@ -43,6 +43,8 @@ def noise(summary: Summary, leg: str, baseline: str) -> float | None:
 
 def name(cell: str, summary: Summary) -> str:
     """Of a cell as a reader calls it: its engine, and what else tells cells apart."""
+    if cell == summary.aa_cell:
+        return f"{name(summary.cells[cell].baseline, summary)}, once more"
     engine = summary.cells[cell].engine
     if cell == engine:
         return ENGINES.get(engine, engine)

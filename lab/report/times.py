@@ -150,8 +150,8 @@ def releases(told: Told) -> Iterator[Section]:
     yield Section(
         "releases",
         "From release to release",
-        "Each engine against the baseline of the same release, and that baseline against its own on another release; "
-        "the oldest release first. Where bars of two releases overlap a lot, this run does not tell them apart.",
+        "Each engine against its baseline, which is of the same release where nothing else is said; the oldest release "
+        "first. Where bars of two releases overlap a lot, this run does not tell them apart.",
         ("cell", "release", "ratio", "interval"),
         tuple((told.name(row.cell), cell.kamailio, words.ratio(row.ratio), words.interval(row)) for row, cell in found),
         (lambda: charts.trend(lines, releases, "times the baseline")) if single else None,

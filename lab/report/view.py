@@ -18,8 +18,9 @@ from lab.summary import FILE, CellSummary, Summary
 
 MOST_REASONS = 12
 MOST_KINDS = 40
-_BETWEEN = re.compile(rf"{re.escape(REASONS)}(?=(?:SIPp|Kamailio|kernel|database): )")  # a log's own line may have one
-_OWN = re.compile(r", first: .*|\d[\d.]*|s\b", re.DOTALL)  # what differs between two of a kind
+# Between two reasons; a log's own line, of which one may tell, may have such a sign, too.
+_BETWEEN = re.compile(rf"{re.escape(REASONS)}(?=(?:SIPp|Kamailio|kernel|database|engine proof): )")
+_OWN = re.compile(r", first: .*|(?<![\w.])\d[\d.]*|s\b", re.DOTALL)  # what differs between two of a kind; no sl.200
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,15 +260,16 @@ def failed(summary: Summary, most: int) -> Iterator[str]:
 
 
 def failed_by_kind(summary: Summary) -> Iterator[str]:
-    """Failed checks, each kind once, the most frequent first: how often, and the first one's words."""
-    kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    """Failed checks, each kind once, the most frequent first: of how many slices or starts, and the first's words."""
+    kinds: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for reason in sorted(reason for cell in summary.cells.values() for reason in cell.reasons):
         where, _, text = reason.partition(": ")
         for one in _BETWEEN.split(text):
-            kinds["starts" if where.startswith("start ") else "slices", _OWN.sub("", one)].append(f"{where}: {one}")
+            kinds["starts" if where.startswith("start ") else "slices", _OWN.sub("", one)].setdefault(where, one)
     in_order = sorted(kinds.items(), key=lambda kind: len(kind[1]), reverse=True)
     for (things, _), found in in_order[:MOST_KINDS]:
-        yield found[0] if len(found) == 1 else f"in {len(found)} {things}, such as {found[0]}"
+        first = ": ".join(next(iter(found.items())))
+        yield first if len(found) == 1 else f"in {len(found)} {things}, such as {first}"
     if len(in_order) > MOST_KINDS:
         yield f"and {len(in_order) - MOST_KINDS} more kinds"
 

@@ -10,6 +10,7 @@ valid end, or something is left.
 
 import argparse
 import json
+import os
 import queue
 import re
 import signal
@@ -27,7 +28,7 @@ from docker.models.containers import Container
 from rich.console import Console
 from rich.table import Table
 
-from lab import execution
+from lab import execution, override
 from tests.docker.driver import SERVICE, Lab, Running
 
 CELLS = 4  # three engines, and native once more
@@ -55,7 +56,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as name, Lab.at(Path(name), client) as lab:
         running = lab.begin("run", _experiment(lab, options.rounds))
         begun = time.monotonic()
-        while _sealed(running):
+        while _sealed(running) and running.process.poll() is None:
             # A look takes as long as a slice where the machine is busy: so it says itself how many there are by then.
             sealed = len(list(lab.runs()[-1].glob("evidence/slices/[!.]*")))
             looks.append({"slice": sealed, "seconds": time.monotonic() - begun, **_look(lab, running)})
@@ -68,8 +69,9 @@ def main() -> int:
         code = running.end(PATIENCE_SECONDS)
         repeats = sum("-again" in path.name for path in lab.runs()[-1].glob("evidence/slices/*"))
         left = lab.left()
-    ended = f"after {looks[-1]['seconds'] / 60:.0f} minutes" if looks else "at once"
-    print(f"{len(looks)} slices, {repeats} of them repeats; exit code {code} {ended}; left: {left or 'nothing'}")
+    last = looks[-1] if looks else {"slice": 0, "seconds": 0}
+    print(f"{last['slice']:.0f} slices, {repeats} of them repeats, in {last['seconds'] / 60:.0f} minutes")
+    print(f"exit code {code}; left: {left or 'nothing'}")
     print(running.output if code == 0 else running.error[-2000:], file=sys.stderr)
     return int(code != 0 or bool(left))
 
@@ -109,7 +111,7 @@ def _look(lab: Lab, running: Running) -> Look:
     of_container: Mapping[str, tuple[str, Callable[[Container], float]]] = {
         "MySQL": ("mysql", _memory),
         "MySQL's data": ("mysql", lambda one: _size(one, "/var/lib/mysql")),
-        "log volume": ("log-holder", lambda one: _size(one, "/var/log/kamailio")),
+        "log volume": ("log-holder", lambda one: _size(one, override.VOLUME)),
         "Kamailio, native": ("kamailio-native", _memory),
         "Kamailio, Lua": ("kamailio-lua", _memory),
         "Kamailio, Python 3": ("kamailio-python3", _memory),
@@ -136,9 +138,10 @@ def _size(container: Container, folder: str) -> float:
 
 def _on_disk(folder: Path) -> float:
     size = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # it has just got its own name
-            size += path.stat().st_blocks * 512
+    for place, _, names in os.walk(folder):  # which minds no folder that has just got its own name
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(place, name).stat().st_blocks * 512
     return size / 2**20
 
 
@@ -149,7 +152,7 @@ def table(looks: Sequence[Look]) -> Table:
     for name in dict.fromkeys(name for look in looks for name in look if name not in {"slice", "seconds"}):
         seen = [(look["slice"], look[name]) for look in looks if name in look]
         first = next((place for place, (number, _) in enumerate(seen) if number >= a_round), len(seen) // 2)
-        if len(seen) < first + 2:  # too few for a slope
+        if len({number for number, _ in seen[first:]}) < 2:
             continue
         numbers, values = zip(*seen, strict=True)
         slope = statistics.linear_regression(numbers[first:], values[first:]).slope
