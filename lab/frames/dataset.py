@@ -51,11 +51,10 @@ def write(run: Path) -> None:
 
 def write_messages(parts: Iterable[pa.Table], path: Path) -> None:
     """Parts of logs as they come, several small ones to a row group."""
-    # Call-IDs hardly repeat, but begin alike, and times are small numbers: the encodings keep what differs.
-    encodings = {log.CALL_ID: "DELTA_BYTE_ARRAY", "usec": "DELTA_BINARY_PACKED"}
+    # Call-IDs hardly repeat, but begin alike: their encoding keeps what differs.
     storage: dict[str, Any] = {
-        "use_dictionary": [column.name for column in MESSAGES.columns if column.name not in encodings],
-        "column_encoding": encodings,
+        "use_dictionary": [column.name for column in MESSAGES.columns if column.name != log.CALL_ID],
+        "column_encoding": {log.CALL_ID: "DELTA_BYTE_ARRAY"},
         "compression": "zstd",
     }
     with pq.ParquetWriter(path, MESSAGES.schema, **storage) as writer:
