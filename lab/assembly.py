@@ -10,7 +10,7 @@ from lab import images, layouts, plan, planted, scenario, store, versions
 from lab.errors import BadInputError, UnavailableError
 from lab.experiment import Experiment
 from lab.images import Built, Listen, Recipe, Workshop
-from lab.model import Plan, Role, Scenario
+from lab.model import Counting, Plan, Role, Scenario
 from lab.planted import PlantError, Routing
 from lab.runner import CONFIGURATION, PROBE, SCENARIOS, Asked, Images, Specification
 
@@ -22,10 +22,12 @@ def specify(
     client: docker.DockerClient,
     *,
     given: Mapping[str, Recipe] | None = None,
+    counting: tuple[Counting, int] | None = None,
 ) -> Specification:
     """Check the experiment against this tree and machine, and decide everything.
 
-    `given` are Kamailios by the names that they shall have, instead of the releases that the file names.
+    `given` are Kamailios by the names that they shall have, instead of the releases that the file names. With
+    `counting` its cells' instructions are counted, in so many fresh starts, and its rounds and slices are none.
     """
     recipes, releases = _kamailio(experiment, given or {})
     paths, scenarios = _scenarios(experiment)
@@ -44,6 +46,10 @@ def specify(
             **{f"kamailio {name}": recipe.tag for name, recipe in (given or {}).items()},
         },
     )
+
+    if counting:
+        decided = plan.counted(decided, *counting)
+        recipes = {name: images.counter(recipe) for name, recipe in recipes.items()}
 
     def make_images(listen: Listen) -> Images:
         return _make_images(Workshop(client, listen), recipes, decided)

@@ -142,6 +142,18 @@ def _modules(engines: list[str]) -> dict[str, str]:
     return {"MODULES": " ".join(facts.modules), "ENGINES": " ".join(rows)}
 
 
+def counter(below: Recipe) -> Recipe:
+    """A Kamailio image with valgrind above it."""
+    return Recipe(
+        tag=below.tag.replace(f"{PROJECT}/kamailio:", f"{PROJECT}/counter:"),
+        folder="counter",
+        suite=below.suite,
+        arguments={"KAMAILIO_IMAGE": below.tag},
+        needs=(below,),
+        engines=below.engines,
+    )
+
+
 def database(server: str) -> Recipe:
     """A database server; by hand it has the schema of the default release."""
     facts = versions.load().database[server]

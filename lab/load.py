@@ -19,6 +19,9 @@ LOCAL_PORT = 5070  # of the first SIPp process; others have the next ones
 SCREEN_SECONDS = 60
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
+COUNTED_SECONDS = 100  # for calls one by one under valgrind, where each takes some 10 ms
+PROBE_SECONDS = 5
+COUNTED_PROBE_SECONDS = 60
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
 
 STATISTICS_NAME = "sipp.csv"
@@ -102,25 +105,29 @@ def command(plan: Plan, piece: SlicePlan, part: Part, turn: int = 0) -> list[str
     ]
 
 
-def once(scenario: Scenario, subscribers: int, part: Part, time: int = 1) -> list[str]:
+def once(scenario: Scenario, subscribers: int, part: Part, time: int = 1, *, one_by_one: bool = False) -> list[str]:
     """One SIPp process of what precedes the slices: so many calls, no statistics.
+
+    With `one_by_one` a call waits for the end of the one before, and nothing is sent twice: under valgrind.
 
     `time` counts how often that is done, and gives each its own Call-IDs: a registrar takes no CSeq twice of one (but
     within 20 s, when it may be a retransmission: usrloc's cseq_delay).
     """
-    seconds = part.calls / part.rate_per_s + GRACE_SECONDS
+    seconds = COUNTED_SECONDS if one_by_one else part.calls / part.rate_per_s + GRACE_SECONDS
     return [
         *_sipp(scenario, f"setup{f'.{time}' if time > 1 else ''}-{part.digit}", part, subscribers),
-        *("-m", str(part.calls), "-l", str(part.calls + 1)),
+        *("-m", str(part.calls), *(("-l", "1", "-nr") if one_by_one else ("-l", str(part.calls + 1)))),
         *("-timeout", f"{seconds:.0f}s", "-timeout_error"),
     ]
 
 
-def probe(cell: str) -> list[str]:
+def probe(cell: str, *, one_by_one: bool = False) -> list[str]:
     """SIPp for the engine proof: one OPTIONS, whose reply must carry the script's marker."""
+    seconds = COUNTED_PROBE_SECONDS if one_by_one else PROBE_SECONDS
     return [
         *_bare("probe.xml", "probe-", LOCAL_PORT),
-        *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", "5s", "-timeout_error"),
+        *("-m", "1", "-trace_logs", "-log_file", probe_log(cell), "-timeout", f"{seconds}s", "-timeout_error"),
+        *(("-nr",) if one_by_one else ()),
     ]
 
 

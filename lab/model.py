@@ -114,6 +114,14 @@ class Specimen:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """Instructions are counted, of calls one after the other, and nothing is timed."""
+
+    calls: int = 100  # of each cell and round
+    warmup_calls: int = 30  # before them: first-time allocations, caches, each subscriber's first binding
+
+
+@dataclass(frozen=True, slots=True)
 class SlicePlan:
     """One SIPp run to come. `attempt` counts up when an invalid slice is run again."""
 
@@ -169,6 +177,7 @@ class Plan:
     alpha: float = 0.05  # of each look, so that all of them together are wrong in 5 % of runs
     half_width: float | None = None  # of the intervals, as a share of the ratio, with which it stops
     stopped_after: int = 0  # rounds: the rule was met, and the rest is not in the plan any more
+    counting: Counting | None = None  # in place of slices
 
     def cell(self, name: str) -> Cell:
         """A cell by its name."""

@@ -71,6 +71,11 @@ def log_of(cell: str) -> str:
     return f"{VOLUME}/{cell}.log"
 
 
+def counts_of(cell: str) -> str:
+    """Callgrind's files inside the log volume: a process's number is added to this."""
+    return f"{VOLUME}/{cell}.callgrind"
+
+
 def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, Any]:
     """The override. `folder` holds etc/ and scenarios/, as they are mounted."""
     services: dict[str, Any] = {
@@ -84,7 +89,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, 
         way = WAYS[cell.observe]
         services[kamailio_of(cell.name)] = {
             **_kamailio(cell, layout, images.kamailio[cell.kamailio], folder),
-            "environment": _environment(cell, way),
+            "environment": _environment(cell, way, counted=bool(plan.counting)),
             "command": ["-x", cell.memory, *(["-e"] if way.colour else [])],
             # Whatever the engine's default is: this one can be read back.
             **({"logging": {"driver": "json-file"}} if way.sink == "docker" else {}),
@@ -132,7 +137,7 @@ def _kamailio(cell: Cell, layout: Layout, image: str, folder: str) -> dict[str, 
     }
 
 
-def _environment(cell: Cell, way: Observation) -> dict[str, str]:
+def _environment(cell: Cell, way: Observation, *, counted: bool) -> dict[str, str]:
     return {
         "LAB_ENGINE": cell.engine,
         "LAB_CHILDREN": str(cell.children),
@@ -143,6 +148,7 @@ def _environment(cell: Cell, way: Observation) -> dict[str, str]:
         "LAB_ROUTING": routing_folder(cell.routing),
         "LAB_LOG": "" if way.sink == "docker" else log_of(cell.name),
         **({"LAB_TEE": "1"} if way.sink == "pipe" else {}),
+        **({"LAB_COUNTS": counts_of(cell.name)} if counted else {}),
     }
 
 

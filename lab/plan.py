@@ -13,7 +13,7 @@ from typing import Any
 from lab import sequential, turns
 from lab.errors import BadInputError
 from lab.experiment import Experiment
-from lab.model import Cell, Plan, RoundPlan, Scenario, SlicePlan
+from lab.model import Cell, Counting, Plan, RoundPlan, Scenario, SlicePlan
 from lab.observation import LOG, WAYS
 
 AA_SUFFIX = "-aa"
@@ -135,6 +135,28 @@ def only(plan: Plan, cell: Cell) -> Plan:
     scenarios = tuple(one for one in plan.scenarios if one.name in wanted)
     alone = replace(cell, shares="")  # one that is served by another's Kamailio has its own here
     return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios, turn_msec=0))
+
+
+def counted(plan: Plan, counting: Counting, repeats: int) -> Plan:
+    """The same cells, whose instructions are counted in so many fresh starts, with one worker each."""
+    # What differs in how it is observed alone, or is the baseline once more, would be counted twice.
+    cells = tuple(replace(cell, children=1) for cell in plan.hosts if cell.name != plan.aa_cell and cell.observe == LOG)
+    rounds = tuple(RoundPlan(number, ()) for number in range(1, repeats + 1))
+    return _hashed(
+        replace(
+            plan,
+            cells=cells,
+            aa_cell=baseline(plan).name,
+            rounds=rounds,
+            repeats=0,
+            turn_msec=0,
+            sipp_processes=1,
+            rate_share=None,
+            looks=(),
+            half_width=None,
+            counting=counting,
+        )
+    )
 
 
 def stopped(plan: Plan, rounds: int) -> Plan:

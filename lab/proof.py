@@ -19,11 +19,12 @@ from lab.sampling import parse_processes, sections
 # those the files are taken, and lab.preprocess says what counts in them.
 SCRIPT = """
 set -e
+kamailio() { sed -z -n '/kamailio$/,$p' /proc/1/cmdline; }  # valgrind's own arguments come before it
 echo '== modules'; timeout 10 kamcmd core.modules || sed -n 's|.*/\\(\\w*\\)\\.so$|\\1|p' /proc/1/maps | sort -u
 echo '== processes'; timeout 10 kamcmd core.psx
-echo '== arguments'; tr '\\0' '\\n' </proc/1/cmdline
+echo '== arguments'; kamailio | tr '\\0' '\\n'
 echo '== configuration'
-xargs -0 -a /proc/1/cmdline sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true
+kamailio | xargs -0 sh -c 'exec stdbuf -o0 "$0" --cfg-print "$@"' 2>/dev/null || true
 echo
 echo '== files'
 for file in /run/kamailio/*.cfg /etc/kamailio/*.cfg /etc/kamailio/*/*.cfg /usr/share/kemi-lab/upstream/*.cfg; do

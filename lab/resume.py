@@ -15,6 +15,7 @@ from lab import (
     archive,
     awake,
     claims,
+    counter,
     host,
     latency,
     leftovers,
@@ -28,6 +29,8 @@ from lab import (
     versions,
 )
 from lab.cores import Layout
+from lab.counts import record as counts
+from lab.counts.record import CountRecord
 from lab.errors import BadInputError, SetupError
 from lab.images import Built, Workshop
 from lab.model import Plan, RoundPlan, SliceRecord, StartRecord
@@ -67,6 +70,11 @@ class Kept:
     def searches(self) -> list[Search]:
         """Of capacity, where it is such a run."""
         return [store.load(Search, path) for path in sorted(self._place(steps.FOLDER).glob("*.json"))]
+
+    @property
+    def counts(self) -> list[CountRecord]:
+        """Likewise, of instructions."""
+        return [found for _, found in store.records(CountRecord, self._place(counts.FOLDER), counts.RECORD)]
 
     @property
     def slices(self) -> list[tuple[Path, SliceRecord]]:
@@ -130,6 +138,9 @@ def resume(  # noqa: PLR0913
                 conditions = runner.conditions(plan, layout, built, kept.machine)
                 if kept.asked.capacity:
                     _search(kept, session, conditions)
+                elif plan.counting:
+                    been = {(one.round, one.cell) for one in kept.counts}
+                    counter.count(session, plan.counting, been, kept.starts)
                 else:
                     _measure(kept, session, conditions, enough)
     return folder

@@ -6,7 +6,7 @@ engine proof, slices in the planned order (an invalid one again, up to the plan'
 happened: what was measured stays.
 
 Where the experiment leaves its rate open, that is found between 5 and 6, and the plan is written again. `lab capacity`
-has searches in place of 6.
+has searches in place of 6, `lab count` callgrind's profiles.
 
 Nothing here knows how slices are judged or shown: judge and reporter are arguments.
 """
@@ -24,6 +24,7 @@ from lab import (
     affinity,
     awake,
     claims,
+    counter,
     host,
     images,
     load,
@@ -167,6 +168,22 @@ def capacity(
     specification = replace(specification, asked=replace(specification.asked, capacity=True))
     with _session(specification, client, results, judges, reporter) as (session, found):
         steps.capacity(session, specification.asked.search, rates.Ceilings(results, found))
+    return session.run.folder
+
+
+def count(
+    specification: Specification,
+    client: docker.DockerClient,
+    results: Path,
+    *,
+    judge_start: Callable[[StartRecord], tuple[str, ...]],
+    reporter: Reporter,
+) -> Path:
+    """Count the instructions of every cell of a plan that is for that, and return the sealed folder; as in `run`."""
+    host.require_disk(results, 0)
+    with _session(specification, client, results, Judges(search.failures, judge_start), reporter) as (session, _):
+        if session.plan.counting:
+            counter.count(session, session.plan.counting)
     return session.run.folder
 
 

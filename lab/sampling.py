@@ -80,10 +80,15 @@ def _parsed(parts: dict[str, str]) -> Inside:
     return Inside(
         statistics=counters,
         processes=processes,
-        workers=_workers(parts, {pid for pid, name in processes.items() if _WORKER in name}),
+        workers=_workers(parts, set(workers(processes))),
         udp_rcvbuf_errors=_rcvbuf_errors(parts["snmp"]),
         socket_drops=sum(int(line.split()[-1]) for line in parts["sockets"].splitlines()[1:]),
     )
+
+
+def workers(processes: Mapping[int, str]) -> tuple[int, ...]:
+    """Numbers of the UDP workers, of all processes by their names."""
+    return tuple(pid for pid, name in processes.items() if _WORKER in name)
 
 
 def _workers(parts: dict[str, str], pids: set[int]) -> dict[int, Worker]:

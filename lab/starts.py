@@ -35,7 +35,7 @@ class Starts:
     def _start(self, number: int, station: Station, begun: float) -> StartRecord:
         """Ask one cell who it is; its first log and the probe are the evidence."""
         cell = station.cell
-        probed = ask(station.sipp, load.probe(cell.name))
+        probed = ask(station.sipp, load.probe(cell.name, one_by_one=station.counted))
         answer = ask(station.kamailio, ["sh", "-c", proof.SCRIPT])
         if answer.code != 0:
             last = station.log().decode(errors="replace")

@@ -29,9 +29,11 @@ READY_SECONDS = 15
 PATIENCE = 20  # looks at a log, each as long as a fetch takes
 SETTLE_LOOKS = 30  # at a log's size, a second apart
 STOP_SECONDS = 10
+COUNTED_READY_SECONDS = 100
+COUNTED_STOP_SECONDS = 60
 PIECE = 1 << 20  # bytes of a log that are copied at a time
 # Asks until there is an answer; the pause is between two questions.
-_READY = ["timeout", str(READY_SECONDS), "sh", "-c", "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"]
+_READY = "until kamcmd core.uptime; do sleep 0.05; done >/dev/null 2>&1"
 # Sets $1, and answers what it is then: kamcmd's exit code is 0 whatever Kamailio says.
 _LATENCY_LOG = """
 [ -z "$1" ] || kamcmd cfg.set_now_int core latency_cfg_log "$1" >/dev/null
@@ -109,6 +111,7 @@ class Station:
     log_offset: int = 0
     latency_level: str = ""  # what its latency lines had, while they are switched off
     rehearsals: int = 0
+    counted: bool = False  # it runs under valgrind: slowly
     cgroups: dict[Role, Cgroup] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +129,8 @@ class Station:
 
     def ready(self) -> bool:
         """Wait until Kamailio answers its RPC; False when it died or stays silent."""
-        return ask(self.kamailio, _READY).code == 0
+        seconds = COUNTED_READY_SECONDS if self.counted else READY_SECONDS
+        return ask(self.kamailio, ["timeout", str(seconds), "sh", "-c", _READY]).code == 0
 
     def skip(self) -> None:
         """What has been logged so far is of no slice."""
@@ -162,7 +166,7 @@ class Station:
             with suppress(APIError):  # it has ended by itself
                 self.kamailio.kill(signal="SIGTERM")
             ask(self.kamailio, ["sh", "-c", "kill $(cat /run/kamailio/tee.pid)"])
-        self.kamailio.stop(timeout=STOP_SECONDS)
+        self.kamailio.stop(timeout=COUNTED_STOP_SECONDS if self.counted else STOP_SECONDS)
         return int(self.kamailio.wait()["StatusCode"])
 
     def aim(self, commands: Iterable[list[str]]) -> list[Held]:
@@ -192,7 +196,10 @@ class Station:
         before = self._log_size()
         self.rehearsals += 1
         answers = self.fire(
-            self.aim(load.once(scenario, self.cell.subscribers, part, self.rehearsals) for part in parts)
+            self.aim(
+                load.once(scenario, self.cell.subscribers, part, self.rehearsals, one_by_one=self.counted)
+                for part in parts
+            )
         )
         sent = next((answer for answer in answers if answer.code), None)
         if not sent:

@@ -24,7 +24,7 @@ LATEST = "latest"
 STATUS = "status.json"
 MANIFEST = "manifest.sha256"
 # What is made of the evidence, and can be made again.
-DERIVED = ("frames", "summary.json", "datapackage.json", "capacity.json", "report")
+DERIVED = ("frames", "summary.json", "datapackage.json", "capacity.json", "counts.json", "report")
 # Of parts of evidence: one that is being written, and several that are whole and have yet to get their names.
 _DRAFT, _WHOLE = ".draft-", ".whole-"
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from lab.database import Database
 from lab.errors import LabError, TestbedError
 from lab.execution import ask
 from lab.model import Cell, Plan
-from lab.station import READY_SECONDS, Holder, Station
+from lab.station import COUNTED_READY_SECONDS, READY_SECONDS, Holder, Station
 
 LABEL_RUN = "lab.run"
 PRIVATE = "kemi-lab-secret-"  # begin of the name of a folder, which goes on with the run's
@@ -147,6 +147,7 @@ class Testbed:
             sipp=self._container(override.sipp_of(cell.name)),
             mysql=self._container(cell.database),
             holder=holder,
+            counted=bool(self.plan.counting),
         )
 
     def _who_died(self, holder: Holder) -> TestbedError | None:
@@ -169,8 +170,9 @@ class Testbed:
         """It runs, but does not answer in time."""
         cell = next(cell for cell in self.plan.hosts if not ready[cell.name])
         kamailio = override.kamailio_of(cell.name)
+        seconds = COUNTED_READY_SECONDS if self.plan.counting else READY_SECONDS
         return TestbedError(
-            f"Kamailio does not answer its RPC within {READY_SECONDS} s: cell {cell.name}, engine {cell.engine}",
+            f"Kamailio does not answer its RPC within {seconds} s: cell {cell.name}, engine {cell.engine}",
             detail="\n".join((_log(holder, cell) + self._last_lines(kamailio).splitlines())[-_LAST_LINES:]),
             remedy="the log lines above say how far it came: does the configuration still load ctl, and does the "
             "script start something that takes long?",

@@ -37,6 +37,13 @@ class Commands:
         )
 
 
+def positive(text: str) -> int:
+    """A number of things, of which there is at least one."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number above 0 expected, not {text!r}")
+    return int(text)
+
+
 def results(sub: argparse.ArgumentParser) -> None:
     """Where runs lie."""
     sub.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie")

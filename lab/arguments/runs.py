@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.arguments.common import EXPERIMENTS, Commands, as_json, results, share_cpus, source
+from lab.arguments.common import EXPERIMENTS, Commands, as_json, positive, results, share_cpus, source
 
 
 def add(commands: Commands) -> None:
@@ -44,6 +44,28 @@ def add(commands: Commands) -> None:
     share_cpus(capacity)
     source(capacity)
     as_json(capacity)
+
+    count = commands.add(
+        "count",
+        "count the instructions of a request, by callgrind: the same on any machine, however busy it is",
+        "  lab count                                    native, Lua and Python 3\n"
+        "  lab count experiments/engines.toml           every engine of the release\n"
+        "  lab count mine.toml --repeats 10 --json | jq '.cells | map_values(.legs | map_values(.instructions))'",
+    )
+    text = (
+        "an experiment (TOML), whose cells are counted; its rounds, slices and rate are none (experiments/default.toml)"
+    )
+    count.add_argument("file", type=Path, nargs="?", default=EXPERIMENTS / "default.toml", metavar="FILE", help=text)
+    text = "calls that are counted, of each cell and fresh start (100)"
+    count.add_argument("--calls", type=positive, default=100, metavar="N", help=text)
+    text = "calls before them that are not (30)"
+    count.add_argument("--warmup-calls", type=positive, default=30, metavar="N", help=text)
+    text = "fresh starts of each cell (2)"
+    count.add_argument("--repeats", type=positive, default=2, metavar="N", help=text)
+    results(count)
+    share_cpus(count)
+    source(count)
+    as_json(count)
 
     _show(commands)
 

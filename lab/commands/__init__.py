@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lab.commands import archives, capacity, gate, machine, runs, testbed
+from lab.commands import archives, capacity, counts, gate, machine, runs, testbed
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": machine.doctor,
@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": runs.run,
     "resume": runs.resume,
     "capacity": capacity.capacity,
+    "count": counts.count,
     "frames": runs.frames,
     "report": runs.report,
     "open": runs.open_,

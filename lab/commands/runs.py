@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lab.commands.capacity import show as show_capacity
+from lab.commands.counts import show as show_counts
 from lab.errors import Exit
 from lab.model import Plan
 from lab.output import say
@@ -178,9 +179,12 @@ def observer(options: argparse.Namespace) -> int:
 def _analyse(folder: Path, *, as_json: bool) -> int:
     """Right of the wall: evidence -> frames -> summary -> table."""
     from lab import capacity, dataset
+    from lab.counts import figures
 
     if capacity.is_one(folder):
         return show_capacity(folder, as_json=as_json)
+    if figures.is_one(folder):
+        return show_counts(folder, as_json=as_json)
     return _show(folder, dataset.derive(folder), as_json=as_json)
 
 

@@ -1,0 +1,196 @@
+"""From the profiles of a run to instructions per request: `counts.json`, explained in docs/counting.md."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import store
+from lab.counts import callgrind, crossings, record, shares
+from lab.counts.callgrind import Part
+from lab.counts.record import CountRecord
+from lab.errors import BadInputError
+from lab.model import Cell, Counting, Plan
+
+FILE = "counts.json"
+RECEIVE = "receive_msg"  # all that a worker does for a request: see images/counter/kamailio
+ROUTES = frozenset({"run_top_route", "sr_kemi_route"})  # request_route, natively and of a script
+
+
+@dataclass(frozen=True, slots=True)
+class LegCount:
+    """Instructions of one request of a leg: means of all that were counted."""
+
+    instructions: float  # of receive_msg
+    route: float  # of these, in request_route: what a latency line has the time of
+    of_rounds: tuple[float, ...]  # the mean of each fresh start
+    least: int  # of a request
+    most: int
+    shares: dict[str, float]  # whose they are: lab.counts.shares
+    crossings: float  # calls into KEMI
+    crossing: float | None  # instructions of one of them, there and back
+
+    @property
+    def spread(self) -> float | None:
+        """How far the means of fresh starts are apart, as a share; unknown of one."""
+        if len(self.of_rounds) < 2:  # noqa: PLR2004
+            return None
+        return (max(self.of_rounds) - min(self.of_rounds)) / self.instructions
+
+
+@dataclass(frozen=True, slots=True)
+class CellCount:
+    """One cell."""
+
+    engine: str
+    kamailio: str
+    routing: str
+    memory: str
+    baseline: str
+    legs: dict[str, LegCount]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """All of a run. `valid`: it came to its end, and every cell was counted in every fresh start."""
+
+    schema_version: int
+    run: str
+    experiment: str
+    plan_hash: str
+    ended: str
+    valid: bool
+    counting: Counting
+    rounds: int
+    cells: dict[str, CellCount]
+    notes: tuple[str, ...]
+
+
+def is_one(folder: Path) -> bool:
+    """Whether a run's folder has counts, and no slices to compare."""
+    return (folder / "evidence" / record.FOLDER).is_dir()
+
+
+def write(folder: Path) -> Counts:
+    """Compute it, and keep it in the run's folder."""
+    found = compute(folder)
+    store.dump(found, folder / FILE)
+    return found
+
+
+def read(folder: Path) -> Counts:
+    """What was kept; computed where it was not."""
+    kept = folder / FILE
+    return store.load(Counts, kept) if kept.exists() else write(folder)
+
+
+def compute(folder: Path) -> Counts:
+    """From the evidence alone."""
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
+    if plan.counting is None:
+        raise BadInputError(f"{folder.name}: nothing was counted in it", remedy="lab count counts")
+    kept = list(store.records(CountRecord, folder / "evidence" / record.FOLDER, record.RECORD))
+    ended = store.status(folder).ended or "not ended"
+    cells = {cell.name: _cell(plan, plan.counting, cell, kept) for cell in plan.cells}
+    sound = [cells[cell.name] for cell in plan.cells if not cell.known_broken]
+    return Counts(
+        schema_version=store.SCHEMA_VERSION,
+        run=folder.name,
+        experiment=plan.experiment,
+        plan_hash=plan.hash,
+        ended=ended,
+        valid=ended == "complete" and all(_whole(cell, plan) for cell in sound),
+        counting=plan.counting,
+        rounds=len(plan.rounds),
+        cells=cells,
+        notes=tuple(_notes(plan, kept)),
+    )
+
+
+def _whole(cell: CellCount, plan: Plan) -> bool:
+    return bool(cell.legs) and all(len(leg.of_rounds) == len(plan.rounds) for leg in cell.legs.values())
+
+
+def _cell(plan: Plan, counting: Counting, cell: Cell, kept: Sequence[tuple[Path, CountRecord]]) -> CellCount:
+    rules = plan.scenario_of(cell.name).legs
+    starts = [
+        _legs([rule.leg for rule in rules], counting, folder, found)
+        for folder, found in kept
+        if found.cell == cell.name and not found.reasons
+    ]
+    names = dict.fromkeys(rule.leg for rule in rules) if starts else {}
+    legs = {name: _leg([start[name] for start in starts]) for name in names}
+    return CellCount(cell.engine, cell.kamailio, cell.routing, cell.memory, cell.baseline, legs)
+
+
+def _legs(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, list[Part]]:
+    """The counted parts of one profile, by legs: calls came one by one, so each has its requests in their order."""
+    wanted = range(found.parts - counting.calls * len(names), found.parts)
+    legs: dict[str, list[Part]] = {name: [] for name in names}
+    try:
+        with record.profile(folder) as lines:
+            for number, part in enumerate(callgrind.parts(lines, wanted)):
+                legs[names[number % len(names)]].append(part)
+    except (OSError, EOFError, record.DAMAGED) as error:
+        raise BadInputError(f"{folder / record.PROFILE}: cannot be read: {error}") from error
+    except BadInputError as error:
+        raise BadInputError(f"{folder / record.PROFILE}: {error}") from error
+    if sum(map(len, legs.values())) != len(wanted):
+        raise BadInputError(f"{folder / record.PROFILE}: has fewer parts than {found.parts}, which its record says")
+    return legs
+
+
+def _leg(starts: Sequence[Sequence[Part]]) -> LegCount:
+    """Of the parts of each fresh start."""
+    whole, totals = Part(), [part.total for start in starts for part in start]
+    for start in starts:
+        for part in start:
+            whole.add(part)
+    found, requests = crossings.of(whole), len(totals)
+    return LegCount(
+        instructions=whole.total / requests,
+        route=_route(whole) / requests,
+        of_rounds=tuple(sum(part.total for part in start) / len(start) for start in starts),
+        least=min(totals),
+        most=max(totals),
+        shares=_shares(whole, requests),
+        crossings=found.number / requests,
+        crossing=found.instructions / found.number if found.number else None,
+    )
+
+
+def _route(part: Part) -> int:
+    return sum(
+        instructions
+        for arc, instructions in part.inclusive.items()
+        if arc.caller.name == RECEIVE and arc.callee.name in ROUTES
+    )
+
+
+def _shares(part: Part, requests: int) -> dict[str, float]:
+    found: dict[str, int] = {}
+    for function, instructions in part.own.items():
+        share = shares.of(function)
+        found[share] = found.get(share, 0) + instructions
+    return {name: found[name] / requests for name in shares.in_order(set(found))}
+
+
+def _notes(plan: Plan, kept: Sequence[tuple[Path, CountRecord]]) -> Iterator[str]:
+    yield from (f"left out: {left_out}" for left_out in plan.left_out)
+    for cell in plan.cells:
+        if cell.known_broken:
+            yield f"{cell.name}: known to be broken: {cell.known_broken}"
+    for _, found in kept:
+        yield from (f"round {found.round}, {found.cell}: {reason}" for reason in found.reasons)
+
+
+def ratios(counts: Counts) -> Mapping[str, Mapping[str, float]]:
+    """Of each cell that is compared: instructions of its baseline's legs that it has, too, as a multiple of those."""
+    return {
+        name: {
+            leg: found.instructions / counts.cells[cell.baseline].legs[leg].instructions
+            for leg, found in cell.legs.items()
+            if leg in counts.cells[cell.baseline].legs
+        }
+        for name, cell in counts.cells.items()
+        if cell.baseline != name and cell.baseline in counts.cells
+    }
