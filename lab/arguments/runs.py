@@ -52,9 +52,7 @@ def add(commands: Commands) -> None:
         "  lab count experiments/engines.toml           every engine of the release\n"
         "  lab count mine.toml --repeats 10 --json | jq '.cells | map_values(.legs | map_values(.instructions))'",
     )
-    text = (
-        "an experiment (TOML), whose cells are counted; its rounds, slices and rate are none (experiments/default.toml)"
-    )
+    text = "an experiment (TOML) whose cells are counted: its slices and rate do not matter (experiments/default.toml)"
     count.add_argument("file", type=Path, nargs="?", default=EXPERIMENTS / "default.toml", metavar="FILE", help=text)
     text = "calls that are counted, of each cell and fresh start (100)"
     count.add_argument("--calls", type=positive, default=100, metavar="N", help=text)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from lab.errors import BadInputError
 
 _NAME = re.compile(r"\((\d+)\)(?: (.*))?\Z")
+_POSITION = frozenset("0123456789+-*")  # what a line with instructions begins with
 # Which table of names a line's name is in.
 _TABLES = {
     "ob": "object",
@@ -79,6 +80,7 @@ def parts(lines: Iterable[str], wanted: range) -> Iterator[Part]:
                 part = Part() if number in wanted else None
                 reader.begin(part)
             elif line.startswith("totals: ") and part is not None:
+                reader.end()
                 part.total = int(line.split()[1])
                 _check(part)
                 yield part
@@ -96,10 +98,11 @@ def _check(part: Part) -> None:
 
 
 class _Reader:
-    """Where in a file we are."""
+    """Where in a file we are. A million lines are read a second: hence the care about what is done for each."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {"object": {}, "file": {}, "function": {}}
+        self._costs: dict[str, int] = {}  # lines that were read before
         self.begin(None)
 
     def begin(self, part: Part | None) -> None:
@@ -107,16 +110,22 @@ class _Reader:
         self._part = part
         self._object = self._file = self._current = ""
         self._function = Function("", "", "")
+        self._own = 0
         self._called_object = self._called_file = ""
         self._called: Function | None = None
         self._times = 0
 
+    def end(self) -> None:
+        """Of a function: what it has executed itself is known."""
+        if self._own and self._part is not None:
+            self._part.own[self._function] += self._own
+        self._own = 0
+
     def take(self, line: str) -> None:
         """One line of it."""
-        first = line[:1]
-        if first.isdigit() or first in "+-*":
-            if self._part is not None and first:
-                self._cost(self._part, line.split())
+        if line[0] in _POSITION:
+            if self._part is not None:
+                self._cost(self._part, line)
             return
         key, sign, rest = line.partition("=")
         if sign and key in _TABLES:
@@ -130,15 +139,13 @@ class _Reader:
         elif key == "fl":
             self._file = self._current = name
         elif key == "fn":
+            self.end()
             self._function = Function(self._object, self._file, name)
         elif key == "cob":
             self._called_object = name
         elif key in {"cfi", "cfl"}:
             self._called_file = name
-        elif key in {
-            "fi",
-            "fe",
-        }:  # lines of another file that the compiler has put into this function: they are its own
+        elif key in {"fi", "fe"}:  # another file's lines that the compiler has put into this function: they are its own
             self._current = name
         elif key == "cfn":
             # What is not said is as it is around the call.
@@ -154,10 +161,13 @@ class _Reader:
             self._names[table][number] = name
         return self._names[table][number]
 
-    def _cost(self, part: Part, words: list[str]) -> None:
-        instructions = int(words[1]) if len(words) > 1 else 0
+    def _cost(self, part: Part, line: str) -> None:
+        instructions = self._costs.get(line)
+        if instructions is None:
+            words = line.split()
+            instructions = self._costs[line] = int(words[1]) if len(words) > 1 else 0
         if self._called is None:
-            part.own[self._function] += instructions
+            self._own += instructions
             return
         arc = Arc(self._function, self._called)
         part.calls[arc] += self._times

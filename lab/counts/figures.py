@@ -1,7 +1,7 @@
 """From the profiles of a run to instructions per request: `counts.json`, explained in docs/counting.md."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import store
@@ -110,10 +110,18 @@ def _whole(cell: CellCount, plan: Plan) -> bool:
     return bool(cell.legs) and all(len(leg.of_rounds) == len(plan.rounds) for leg in cell.legs.values())
 
 
+@dataclass(slots=True)
+class Requests:
+    """Those of one leg in one fresh start: all of them together, and what each took."""
+
+    whole: Part = field(default_factory=Part)
+    totals: list[int] = field(default_factory=list)
+
+
 def _cell(plan: Plan, counting: Counting, cell: Cell, kept: Sequence[tuple[Path, CountRecord]]) -> CellCount:
     rules = plan.scenario_of(cell.name).legs
     starts = [
-        _legs([rule.leg for rule in rules], counting, folder, found)
+        requests([rule.leg for rule in rules], counting, folder, found)
         for folder, found in kept
         if found.cell == cell.name and not found.reasons
     ]
@@ -122,38 +130,39 @@ def _cell(plan: Plan, counting: Counting, cell: Cell, kept: Sequence[tuple[Path,
     return CellCount(cell.engine, cell.kamailio, cell.routing, cell.memory, cell.baseline, legs)
 
 
-def _legs(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, list[Part]]:
+def requests(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
     """The counted parts of one profile, by legs: calls came one by one, so each has its requests in their order."""
     wanted = range(found.parts - counting.calls * len(names), found.parts)
-    legs: dict[str, list[Part]] = {name: [] for name in names}
+    legs = {name: Requests() for name in names}
     try:
         with record.profile(folder) as lines:
             for number, part in enumerate(callgrind.parts(lines, wanted)):
-                legs[names[number % len(names)]].append(part)
+                leg = legs[names[number % len(names)]]
+                leg.whole.add(part)
+                leg.totals.append(part.total)
     except (OSError, EOFError, record.DAMAGED) as error:
         raise BadInputError(f"{folder / record.PROFILE}: cannot be read: {error}") from error
     except BadInputError as error:
         raise BadInputError(f"{folder / record.PROFILE}: {error}") from error
-    if sum(map(len, legs.values())) != len(wanted):
+    if sum(len(leg.totals) for leg in legs.values()) != len(wanted):
         raise BadInputError(f"{folder / record.PROFILE}: has fewer parts than {found.parts}, which its record says")
     return legs
 
 
-def _leg(starts: Sequence[Sequence[Part]]) -> LegCount:
-    """Of the parts of each fresh start."""
-    whole, totals = Part(), [part.total for start in starts for part in start]
+def _leg(starts: Sequence[Requests]) -> LegCount:
+    """Of the requests of each fresh start."""
+    whole, totals = Part(), [total for start in starts for total in start.totals]
     for start in starts:
-        for part in start:
-            whole.add(part)
-    found, requests = crossings.of(whole), len(totals)
+        whole.add(start.whole)
+    found, number = crossings.of(whole), len(totals)
     return LegCount(
-        instructions=whole.total / requests,
-        route=_route(whole) / requests,
-        of_rounds=tuple(sum(part.total for part in start) / len(start) for start in starts),
+        instructions=whole.total / number,
+        route=_route(whole) / number,
+        of_rounds=tuple(sum(start.totals) / len(start.totals) for start in starts),
         least=min(totals),
         most=max(totals),
-        shares=_shares(whole, requests),
-        crossings=found.number / requests,
+        shares=_shares(whole, number),
+        crossings=found.number / number,
         crossing=found.instructions / found.number if found.number else None,
     )
 
@@ -166,12 +175,12 @@ def _route(part: Part) -> int:
     )
 
 
-def _shares(part: Part, requests: int) -> dict[str, float]:
+def _shares(part: Part, number: int) -> dict[str, float]:
     found: dict[str, int] = {}
     for function, instructions in part.own.items():
         share = shares.of(function)
         found[share] = found.get(share, 0) + instructions
-    return {name: found[name] / requests for name in shares.in_order(set(found))}
+    return {name: found[name] / number for name in shares.in_order(set(found))}
 
 
 def _notes(plan: Plan, kept: Sequence[tuple[Path, CountRecord]]) -> Iterator[str]:

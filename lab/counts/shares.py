@@ -17,30 +17,26 @@ NO_FILE = "no file"  # the kernel's vdso; of LuaJIT what it has compiled
 FIRST = (ENGINE, INTERPRETER, CORE, MEMORY)
 LAST = (DATABASE, LIBC, OTHER, NO_FILE)
 
-_ENGINE_MODULE = re.compile(r"app_\w+\.so\Z")
 # Some modules bring their interpreter with them, as source files of others.
 _OWN_INTERPRETER = re.compile(r"/app_jsdt/duktape\.|/app_sqlang/squirrel/")
-_INTERPRETER = re.compile(r"lib(lua|luajit|python|ruby)[\w.-]*\.so|\.cpython-|/ruby/|/lua/|/python\d")
-_DATABASE = re.compile(r"db_mysql\.so|lib(mariadb|mysqlclient)\.so")
-_LIBC = re.compile(r"/(libc|libm|libpthread|libdl|ld-linux[\w-]*|ld)[.-]")
+_BY_OBJECT = {
+    NO_FILE: re.compile(r"\A(\?\?\?)?\Z"),
+    ENGINE: re.compile(r"/app_\w+\.so\Z"),
+    DATABASE: re.compile(r"/(db_mysql|lib(mariadb|mysqlclient))\.so"),
+    INTERPRETER: re.compile(r"/lib(lua|luajit|python|ruby)[\w.-]*\.so|\.cpython-|/ruby/|/lua/|/python\d"),
+    LIBC: re.compile(r"/(libc|libm|libpthread|libdl|ld-linux[\w-]*|ld)[.-]"),
+}
 
 
 def of(function: Function) -> str:
     """Whose it is: one of the names above, or a module of Kamailio's."""
     path = function.object
-    if _ENGINE_MODULE.search(path):
-        return INTERPRETER if _OWN_INTERPRETER.search(function.file) else ENGINE
-    if _DATABASE.search(path):
-        return DATABASE
-    if path in {"", "???"}:
-        return NO_FILE
-    if _INTERPRETER.search(path):
-        return INTERPRETER
+    for name, pattern in _BY_OBJECT.items():
+        if pattern.search(path):
+            return INTERPRETER if name == ENGINE and _OWN_INTERPRETER.search(function.file) else name
     if path.endswith("/kamailio"):
         return MEMORY if "/core/mem/" in function.file else CORE
-    if "/kamailio/" in path:
-        return PurePosixPath(path).stem
-    return LIBC if _LIBC.search(path) else OTHER
+    return PurePosixPath(path).stem if "/kamailio/" in path else OTHER
 
 
 def in_order(names: set[str]) -> list[str]:

@@ -19,8 +19,8 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
     counting = found.counting
     yield found.run
     yield (
-        f"instructions per request, by callgrind: {counting.calls} calls one by one after {counting.warmup_calls} that are "
-        f"not counted, in each of {found.rounds} fresh starts, one worker"
+        f"instructions per request, by callgrind: {counting.calls} calls one by one, after {counting.warmup_calls} to "
+        f"warm up, in each of {found.rounds} fresh starts; one worker"
     )
     yield "valid: every cell in every start" if found.valid else f"not valid ({found.ended}): see the notes"
     for leg in dict.fromkeys(leg for cell in found.cells.values() for leg in cell.legs):
