@@ -2,11 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lab.errors import Exit
 from lab.output import say
+
+if TYPE_CHECKING:
+    from lab.counts.figures import Counts
+    from lab.model import Plan
 
 
 def count(options: argparse.Namespace) -> int:
@@ -37,11 +42,26 @@ def count(options: argparse.Namespace) -> int:
 def show(folder: Path, *, as_json: bool) -> int:
     """From its evidence."""
     from lab.counts import figures
-    from lab.report import counts as report
 
-    found = figures.write(folder)
-    if as_json:
-        say((folder / figures.FILE).read_text(encoding="utf-8"), end="")
-    else:
-        say(report.text(found, folder), end="")
+    return _say(folder, figures.write(folder), as_json=as_json)
+
+
+def report(folder: Path, plan: "Plan", output: Path | None, *, as_json: bool) -> int:
+    """The same, and a page with figures where it is not for programs."""
+    from lab.counts import figures
+    from lab.report import counted, page
+
+    profiles = figures.collect(folder)
+    found = figures.write(folder, profiles)
+    if not as_json:
+        path = page.write(counted.build(folder, plan, found, profiles), output or folder / page.FOLDER)
+        Console(stderr=True, highlight=False).print(f"the same with figures: {path}", markup=False, soft_wrap=True)
+    return _say(folder, found, as_json=as_json)
+
+
+def _say(folder: Path, found: "Counts", *, as_json: bool) -> int:
+    from lab.counts import figures
+    from lab.report import counts
+
+    say((folder / figures.FILE).read_text(encoding="utf-8") if as_json else counts.text(found, folder), end="")
     return Exit.OK if found.valid else Exit.INVALID

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lab.commands.capacity import show as show_capacity
+from lab.commands.counts import report as report_counts
 from lab.commands.counts import show as show_counts
 from lab.errors import Exit
 from lab.model import Plan
@@ -121,9 +122,12 @@ def open_(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     """The table again, and the same as a page, as Markdown and as figures; with --json only figures for programs."""
     from lab import capacity, store, summary
+    from lab.counts import figures
 
     folder = store.find(options.results, options.run)
     plan = store.load(Plan, folder / "evidence" / "plan.json")
+    if figures.is_one(folder):
+        return report_counts(folder, plan, options.output, as_json=options.json)
     if capacity.is_one(folder):
         code = show_capacity(folder, as_json=options.json)
     else:

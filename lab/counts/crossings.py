@@ -8,9 +8,10 @@ from lab.counts.callgrind import Function, Part
 
 # Where each engine module begins such a call: sr_kemi_lua_exec_func, sr_apy_kemi_exec_func, ...
 _BEGIN = re.compile(r"\w*kemi\w*_exec_func\Z")
-# It, and what it hands the arguments on by: whatever these call in Kamailio is what the script has asked for.
-_WITHIN = re.compile(r"\w*kemi\w*_exec_func(_ex)?\Z")
-_HELPERS = frozenset({"sr_kemi_exec_func", "get_debug_level", "get_debug_facility", "get_cfg_get"})
+# It, what is there for each function of KEMI, and what hands the arguments on: whatever these call in Kamailio is what
+# the script has asked for.
+_WITHIN = re.compile(r"\w*kemi\w*_exec_func(_ex|_\d+)?\Z")
+_HELPERS = re.compile(r"sr_kemi_return_\w+|get_debug_\w+|get_cfg_\w+")
 _NOT_KAMAILIO = frozenset({shares.ENGINE, shares.INTERPRETER, shares.LIBC, shares.OTHER})
 
 
@@ -30,10 +31,10 @@ def of(part: Part) -> Crossings:
     """In so many requests as the part has."""
     number = whole = asked = 0
     for arc, times in part.calls.items():
-        if _begins(arc.callee) and not _within(arc.caller):
+        if _begins(arc.callee):
             number += times
             whole += part.inclusive[arc]
-        elif _within(arc.caller) and _asked(arc.callee):
+        elif within(arc.caller) and _asked(arc.callee):
             asked += part.inclusive[arc]
     return Crossings(number, whole - asked)
 
@@ -42,9 +43,10 @@ def _begins(function: Function) -> bool:
     return bool(_BEGIN.match(function.name)) and shares.of(function) == shares.ENGINE
 
 
-def _within(function: Function) -> bool:
-    return bool(_WITHIN.match(function.name))  # the core's own is called sr_kemi_exec_func
+def within(function: Function) -> bool:
+    """Whether it is there to get from a script to what that has asked for: of the engine module, or of the core."""
+    return bool(_WITHIN.match(function.name))
 
 
 def _asked(function: Function) -> bool:
-    return shares.of(function) not in _NOT_KAMAILIO and function.name not in _HELPERS
+    return not (within(function) or shares.of(function) in _NOT_KAMAILIO or _HELPERS.fullmatch(function.name))

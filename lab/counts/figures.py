@@ -65,14 +65,25 @@ class Counts:
     notes: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class Requests:
+    """Those of one leg in one fresh start: all of them together, and what each took."""
+
+    whole: Part = field(default_factory=Part)
+    totals: list[int] = field(default_factory=list)
+
+
+Profiles = dict[str, list[dict[str, Requests]]]  # cell -> fresh start -> leg
+
+
 def is_one(folder: Path) -> bool:
     """Whether a run's folder has counts, and no slices to compare."""
     return (folder / "evidence" / record.FOLDER).is_dir()
 
 
-def write(folder: Path) -> Counts:
+def write(folder: Path, profiles: Profiles | None = None) -> Counts:
     """Compute it, and keep it in the run's folder."""
-    found = compute(folder)
+    found = compute(folder, profiles)
     store.dump(found, folder / FILE)
     return found
 
@@ -83,14 +94,25 @@ def read(folder: Path) -> Counts:
     return store.load(Counts, kept) if kept.exists() else write(folder)
 
 
-def compute(folder: Path) -> Counts:
-    """From the evidence alone."""
+def collect(folder: Path) -> Profiles:
+    """All that was counted, by cells and fresh starts: read from the evidence, which takes some seconds each."""
     plan = store.load(Plan, folder / "evidence" / "plan.json")
     if plan.counting is None:
         raise BadInputError(f"{folder.name}: nothing was counted in it", remedy="lab count counts")
-    kept = list(store.records(CountRecord, folder / "evidence" / record.FOLDER, record.RECORD))
+    found: Profiles = {cell.name: [] for cell in plan.cells}
+    for place, kept in _records(folder):
+        if not kept.reasons:
+            names = [rule.leg for rule in plan.scenario_of(kept.cell).legs]
+            found[kept.cell].append(_requests(names, plan.counting, place, kept))
+    return found
+
+
+def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
+    """From the evidence alone, of which the `profiles` may have been read before."""
+    seen = collect(folder) if profiles is None else profiles
+    plan = store.load(Plan, folder / "evidence" / "plan.json")
     ended = store.status(folder).ended or "not ended"
-    cells = {cell.name: _cell(plan, plan.counting, cell, kept) for cell in plan.cells}
+    cells = {cell.name: _cell(cell, seen[cell.name]) for cell in plan.cells}
     sound = [cells[cell.name] for cell in plan.cells if not cell.known_broken]
     return Counts(
         schema_version=store.SCHEMA_VERSION,
@@ -99,10 +121,10 @@ def compute(folder: Path) -> Counts:
         plan_hash=plan.hash,
         ended=ended,
         valid=ended == "complete" and all(_whole(cell, plan) for cell in sound),
-        counting=plan.counting,
+        counting=plan.counting or Counting(),
         rounds=len(plan.rounds),
         cells=cells,
-        notes=tuple(_notes(plan, kept)),
+        notes=tuple(_notes(plan, [kept for _, kept in _records(folder)])),
     )
 
 
@@ -110,27 +132,16 @@ def _whole(cell: CellCount, plan: Plan) -> bool:
     return bool(cell.legs) and all(len(leg.of_rounds) == len(plan.rounds) for leg in cell.legs.values())
 
 
-@dataclass(slots=True)
-class Requests:
-    """Those of one leg in one fresh start: all of them together, and what each took."""
-
-    whole: Part = field(default_factory=Part)
-    totals: list[int] = field(default_factory=list)
+def _records(folder: Path) -> list[tuple[Path, CountRecord]]:
+    return list(store.records(CountRecord, folder / "evidence" / record.FOLDER, record.RECORD))
 
 
-def _cell(plan: Plan, counting: Counting, cell: Cell, kept: Sequence[tuple[Path, CountRecord]]) -> CellCount:
-    rules = plan.scenario_of(cell.name).legs
-    starts = [
-        requests([rule.leg for rule in rules], counting, folder, found)
-        for folder, found in kept
-        if found.cell == cell.name and not found.reasons
-    ]
-    names = dict.fromkeys(rule.leg for rule in rules) if starts else {}
-    legs = {name: _leg([start[name] for start in starts]) for name in names}
+def _cell(cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> CellCount:
+    legs = {name: _leg([start[name] for start in starts]) for name in (starts[0] if starts else ())}
     return CellCount(cell.engine, cell.kamailio, cell.routing, cell.memory, cell.baseline, legs)
 
 
-def requests(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
+def _requests(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
     """The counted parts of one profile, by legs: calls came one by one, so each has its requests in their order."""
     wanted = range(found.parts - counting.calls * len(names), found.parts)
     legs = {name: Requests() for name in names}
@@ -183,12 +194,12 @@ def _shares(part: Part, number: int) -> dict[str, float]:
     return {name: found[name] / number for name in shares.in_order(set(found))}
 
 
-def _notes(plan: Plan, kept: Sequence[tuple[Path, CountRecord]]) -> Iterator[str]:
+def _notes(plan: Plan, kept: Sequence[CountRecord]) -> Iterator[str]:
     yield from (f"left out: {left_out}" for left_out in plan.left_out)
     for cell in plan.cells:
         if cell.known_broken:
             yield f"{cell.name}: known to be broken: {cell.known_broken}"
-    for _, found in kept:
+    for found in kept:
         yield from (f"round {found.round}, {found.cell}: {reason}" for reason in found.reasons)
 
 

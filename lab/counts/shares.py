@@ -11,14 +11,14 @@ CORE = "core"
 MEMORY = "memory manager"
 DATABASE = "database client"
 LIBC = "libc"
-OTHER = "other"
+OTHER = "other libraries"
 NO_FILE = "no file"  # the kernel's vdso; of LuaJIT what it has compiled
 # In the order of a table; between the first and the last ones are Kamailio's modules, by their names.
 FIRST = (ENGINE, INTERPRETER, CORE, MEMORY)
 LAST = (DATABASE, LIBC, OTHER, NO_FILE)
 
 # Some modules bring their interpreter with them, as source files of others.
-_OWN_INTERPRETER = re.compile(r"/app_jsdt/duktape\.|/app_sqlang/squirrel/")
+_OWN_INTERPRETER = re.compile(r"/app_jsdt/duk|/app_sqlang/squirrel/")
 _BY_OBJECT = {
     NO_FILE: re.compile(r"\A(\?\?\?)?\Z"),
     ENGINE: re.compile(r"/app_\w+\.so\Z"),

@@ -93,7 +93,7 @@ def dots(
     """A panel a leg, a line a cell. With `bands` these are ratios, and a panel may have a shaded band."""
     rows = [len(panel) for panel in panels.values()]
     numbers = _numbers(order, {leg: [dot.label for dot in panel] for leg, panel in panels.items()})
-    with _figure(0.5 + 0.34 * sum(rows) + 0.45 * len(rows)) as figure:
+    with blank(0.5 + 0.34 * sum(rows) + 0.45 * len(rows)) as figure:
         axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=[each + 0.4 for each in rows])
         for (leg, panel), (one,) in zip(panels.items(), axes, strict=True):
             one.set_title(leg)
@@ -135,7 +135,7 @@ def distributions(
 ) -> Figure:
     """A panel a leg: what share of requests took at most so long, on a logarithmic axis; a line a cell."""
     numbers = _numbers(order, legs)
-    with _figure(0.6 + 2.1 * len(legs) + 0.4) as figure:
+    with blank(0.6 + 2.1 * len(legs) + 0.4) as figure:
         axes = figure.subplots(len(legs), 1, squeeze=False)
         for (leg, cells), (one,) in zip(legs.items(), axes, strict=True):
             one.set_title(leg)
@@ -157,7 +157,7 @@ def distributions(
 def rounds(legs: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str, order: Sequence[str] = ()) -> Figure:
     """A panel a leg: a figure by round, a line a cell."""
     numbers = _numbers(order, legs)
-    with _figure(0.6 + 1.6 * len(legs) + 0.4) as figure:
+    with blank(0.6 + 1.6 * len(legs) + 0.4) as figure:
         axes = figure.subplots(len(legs), 1, sharex=True, squeeze=False)
         for (leg, cells), (one,) in zip(legs.items(), axes, strict=True):
             one.set_title(leg)
@@ -183,7 +183,7 @@ def rounds(legs: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str, ord
 
 def bars(values: Mapping[str, Sequence[float]], parts: Sequence[str], unit: str) -> Figure:
     """A bar a cell, of parts one after the other."""
-    with _figure(0.7 + 0.34 * len(values) + 0.3) as figure:
+    with blank(0.7 + 0.34 * len(values) + 0.3) as figure:
         one = figure.subplots()
         for place, each in enumerate(values.values()):
             begin = 0.0
@@ -206,7 +206,7 @@ def cpus(boxes: Sequence[Box], roles: Sequence[str]) -> Figure:
     tall = max(1, *(len(box.roles) for box in boxes))
     in_row = 4
     lines = -(-len(boxes) // in_row)
-    with _figure(0.2 + lines * (0.45 + 0.26 * tall)) as figure:
+    with blank(0.2 + lines * (0.45 + 0.26 * tall)) as figure:
         one = figure.subplots()
         for number, box in enumerate(boxes):
             row, column = divmod(number, in_row)
@@ -226,7 +226,7 @@ def cpus(boxes: Sequence[Box], roles: Sequence[str]) -> Figure:
 
 def steps(cells: Mapping[str, Sequence[tuple[int, bool]]], unit: str) -> Figure:
     """Steps of searches, a line a cell: what was offered, and whether anything of it failed."""
-    with _figure(0.8 + 0.5 * len(cells)) as figure:
+    with blank(0.8 + 0.5 * len(cells)) as figure:
         one = figure.subplots()
         for number, points in enumerate(cells.values()):
             for failed in (False, True):
@@ -252,7 +252,7 @@ def steps(cells: Mapping[str, Sequence[tuple[int, bool]]], unit: str) -> Figure:
 
 def trend(lines: Mapping[str, Mapping[str, Dot]], releases: Sequence[str], unit: str) -> Figure:
     """A line an engine, over releases in their order, with intervals: beside each other, so that none hides another."""
-    with _figure(2.6) as figure:
+    with blank(2.6) as figure:
         one = figure.subplots()
         for number, (engine, values) in enumerate(lines.items()):
             colour, dashes = look(number)
@@ -297,7 +297,7 @@ def png(figure: Figure) -> bytes:
 
 
 @contextmanager
-def _figure(height: float) -> Iterator[Figure]:
+def blank(height: float) -> Iterator[Figure]:
     """Without pyplot, whose figures are global."""
     with mpl.rc_context(_RULES):
         yield Figure(figsize=(WIDTH, height))

@@ -1,13 +1,11 @@
 """A count as text: a table a leg, cells side by side, whose instructions they are below each other."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.counts import shares
 from lab.counts.figures import Counts, LegCount, ratios
 from lab.report.markdown import table
-
-Row = tuple[str, Callable[[LegCount], str]]
 
 
 def text(found: Counts, folder: Path) -> str:
@@ -23,9 +21,10 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
         f"warm up, in each of {found.rounds} fresh starts; one worker"
     )
     yield "valid: every cell in every start" if found.valid else f"not valid ({found.ended}): see the notes"
-    for leg in dict.fromkeys(leg for cell in found.cells.values() for leg in cell.legs):
+    for leg, _ in by_leg(found):
         yield ""
-        yield from _leg(found, leg)
+        head, *body = rows(found, leg)
+        yield from table(head, body)
     if found.notes:
         yield ""
         yield "Notes"
@@ -34,31 +33,31 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
     yield f"{folder}"
 
 
-def _leg(found: Counts, leg: str) -> Iterator[str]:
-    """One table; what some cells have is a row for all of them."""
-    cells = {name: cell.legs[leg] for name, cell in found.cells.items() if leg in cell.legs}
-    whose = shares.in_order({name for one in cells.values() for name in one.shares})
-    rows: list[Row] = [
-        ("instructions", lambda one: _number(one.instructions)),
-        ("starts apart by", lambda one: "" if one.spread is None else f"{one.spread:.3%}"),
-        ("in request_route", lambda one: _number(one.route)),
-        *((f"- {name}", _share(name)) for name in whose),
-        ("KEMI calls", lambda one: f"{one.crossings:.1f}" if one.crossings else ""),
-        ("each, there and back", lambda one: "" if one.crossing is None else _number(one.crossing)),
-    ]
-    written = [(name, *(tell(one) for one in cells.values())) for name, tell in rows]
-    written.insert(1, ("times the baseline", *_ratios(found, leg, cells)))
-    yield from table((leg, *cells), written)
+def by_leg(found: Counts) -> Iterator[tuple[str, dict[str, LegCount]]]:
+    """Each leg with the cells that have it."""
+    for leg in dict.fromkeys(leg for cell in found.cells.values() for leg in cell.legs):
+        yield leg, {name: cell.legs[leg] for name, cell in found.cells.items() if leg in cell.legs}
 
 
-def _share(name: str) -> Callable[[LegCount], str]:
-    return lambda one: _number(one.shares[name]) if name in one.shares else ""
-
-
-def _ratios(found: Counts, leg: str, cells: Mapping[str, LegCount]) -> Iterator[str]:
+def rows(found: Counts, leg: str) -> list[tuple[str, ...]]:
+    """One table, its head first; what some cells have is a row for all of them."""
+    cells = dict(by_leg(found))[leg]
     known = ratios(found)
-    return (f"{known[name][leg]:.3f}" if leg in known.get(name, {}) else "" for name in cells)
+    return [
+        (leg, *cells),
+        ("instructions", *(number(one.instructions) for one in cells.values())),
+        ("times the baseline", *(f"{known[name][leg]:.3f}" if leg in known.get(name, {}) else "" for name in cells)),
+        ("starts apart by", *("" if one.spread is None else f"{one.spread:.3%}" for one in cells.values())),
+        ("in request_route", *(number(one.route) for one in cells.values())),
+        *(
+            (f"- {share}", *(number(one.shares[share]) if share in one.shares else "" for one in cells.values()))
+            for share in shares.in_order({name for one in cells.values() for name in one.shares})
+        ),
+        ("KEMI calls", *(f"{one.crossings:.1f}" if one.crossings else "" for one in cells.values())),
+        ("each, there and back", *("" if one.crossing is None else number(one.crossing) for one in cells.values())),
+    ]
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
+def number(value: float, sign: str = "-") -> str:
+    """With a space at each thousand; a sign of "+" is shown as well."""
+    return format(value, f"{sign},.0f").replace(",", " ")

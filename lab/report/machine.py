@@ -34,8 +34,11 @@ def cpus_of(folder: Path) -> Iterator[Section]:
     )
 
 
-def environment_of(folder: Path, plan: Plan) -> Iterator[Section]:
-    """Machine, images, inputs."""
+TRAVELS = "Microseconds are this machine's; ratios travel better, and to another processor not for certain."
+
+
+def environment_of(folder: Path, plan: Plan, travels: str = TRAVELS) -> Iterator[Section]:
+    """Machine, images, inputs, and how far figures hold elsewhere."""
     places = (folder / "evidence" / f"{name}.json" for name in ("host", "images"))
     host, images = (store.facts(place) if place.is_file() else {} for place in places)
     built = [
@@ -46,8 +49,7 @@ def environment_of(folder: Path, plan: Plan) -> Iterator[Section]:
     yield Section(
         "environment",
         "Where, and with what",
-        "Microseconds are this machine's; ratios travel better, and to another processor not for certain. Every "
-        "package of every image is in evidence/images.json.",
+        f"{travels} Every package of every image is in evidence/images.json.",
         ("fact", "value"),
         (
             *((name.replace("_", " "), str(value)) for name, value in host.items()),

@@ -21,3 +21,4 @@ class Section:
     draw: "Callable[[], Figure] | None" = None
     lines: tuple[str, ...] = ()
     warning: bool = False
+    listed: bool = True  # among the links at the head of the page: of many alike the first is enough

@@ -45,11 +45,15 @@ def name(cell: str, summary: Summary) -> str:
     """Of a cell as a reader calls it: its engine, and what else tells cells apart."""
     if cell == summary.aa_cell:
         return f"{name(summary.cells[cell].baseline, summary)}, once more"
-    engine = summary.cells[cell].engine
+    return called(cell, summary.cells[cell].engine)
+
+
+def called(cell: str, engine: str) -> str:
+    """The same of one that is no baseline once more."""
     if cell == engine:
         return ENGINES.get(engine, engine)
-    called = engine if engine == NATIVE else ENGINES.get(engine, engine)
-    return f"{called} ({cell.removeprefix(f'{engine}-')})" if cell.startswith(f"{engine}-") else cell
+    known = engine if engine == NATIVE else ENGINES.get(engine, engine)
+    return f"{known} ({cell.removeprefix(f'{engine}-')})" if cell.startswith(f"{engine}-") else cell
 
 
 def _whole(summary: Summary) -> Iterator[LegComparison]:

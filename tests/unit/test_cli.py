@@ -61,6 +61,7 @@ COMMANDS = (
     "clean",
     "run",
     "resume",
+    "count",
     "frames",
     "report",
     "published",

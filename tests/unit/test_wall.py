@@ -22,6 +22,7 @@ LEFT = {
     "assembly",
     "by_hand",
     "candidates",
+    "counter",
     "database",
     "edges",
     "execution",
@@ -60,8 +61,7 @@ RIGHT = {
 # Used on both sides, so they load neither. Of these `commands` load more only when one is called.
 BOTH = {
     *("archive", "awake", "cgroups", "claims", "cores", "deltas", "disturbances", "ending", "errors", "experiment"),
-    "gate",
-    "kernelfiles",
+    *("counts", "gate", "kernelfiles"),
     *(
         "latency",
         "layouts",
