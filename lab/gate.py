@@ -17,6 +17,13 @@ from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
 ALL = " (all requests)"  # after a leg's name: by the mean of all, not by the trimmed one
+_WORST_FIRST = (
+    Verdict.REGRESSION,
+    Verdict.INVALID,
+    Verdict.INCONCLUSIVE,
+    Verdict.IMPROVEMENT,
+    Verdict.PASS,
+)
 ALLOWANCE = 2.0  # so many deltas may pass by the mean of all: it has up to twice the noise
 
 
@@ -44,9 +51,16 @@ class Gate:
     engine: str
     delta: float  # the slowdown that may pass, a ratio less 1
     smallest_delta: float | None  # that this machine's noise lets a gate find; None: nobody has looked
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...]  # by time; none where only instructions were asked for
     verdict: Verdict
     reason: str
+    counted: Attempt | None = None  # by instructions, where those were asked for
+    counted_delta: float | None = None  # of these, likewise
+
+    @property
+    def runs(self) -> tuple[Attempt, ...]:
+        """All of them, in the order in which they were made."""
+        return (*filter(None, (self.counted,)), *self.attempts)
 
 
 def enough(candidate: str, delta: float, before: Sequence[str] = ()) -> Enough:
@@ -140,6 +154,22 @@ def conclude(attempts: Sequence[Attempt]) -> tuple[Verdict, str]:
         return Verdict.REGRESSION, f"{_why(last, names)}; confirmed by a second run"
     first, second = (", ".join(legs) for legs in slower)
     return Verdict.INCONCLUSIVE, f"a first run condemned {first}, a second one {second}: neither confirms the other"
+
+
+def together(counted: tuple[Verdict, str] | None, timed: tuple[Verdict, str] | None) -> tuple[Verdict, str]:
+    """One verdict of both gates, where both were asked for, and in a sentence what it means that they disagree."""
+    if not (counted and timed):
+        return counted or timed or (Verdict.INCONCLUSIVE, "nothing was measured")
+    said = f"by instructions {counted[0]}: {counted[1]}; by time {timed[0]}: {timed[1]}"
+    kinds = {counted[0], timed[0]}
+    worst = next(one for one in _WORST_FIRST if one in kinds)
+    if counted[0] == Verdict.REGRESSION and timed[0] != Verdict.REGRESSION:
+        said += ". It executes more than before, and time does not tell that from noise, or hides it in waiting"
+    elif timed[0] == Verdict.REGRESSION and counted[0] != Verdict.REGRESSION:
+        said += ". It executes no more and takes longer: caches, locks, the kernel and waiting show in time alone"
+    elif Verdict.IMPROVEMENT in kinds and Verdict.PASS in kinds:
+        said += ". Only one of them has improved beyond delta"
+    return worst, said
 
 
 def condemned(attempt: Attempt) -> list[str]:

@@ -50,7 +50,7 @@ def of_leg(leg: Leg, delta: float) -> Ruling:
 
     A figure with an allowance condemns beyond delta, passes below so many of them, and is no improvement.
     """
-    ruling = _by_interval(leg.found, delta, delta * leg.allowance)
+    ruling = by_interval(leg.found, delta, delta * leg.allowance)
     if ruling.verdict == Verdict.INCONCLUSIVE:
         return ruling
     doubt = _doubt(leg, delta * leg.allowance, ruling.verdict)
@@ -66,18 +66,19 @@ def of_all(rulings: Sequence[Ruling]) -> Verdict:
     return Verdict.PASS if said else Verdict.INCONCLUSIVE
 
 
-def _by_interval(found: Comparison, delta: float, passes: float) -> Ruling:
+def by_interval(found: Comparison, delta: float, passes: float, more: str = "slower", less: str = "faster") -> Ruling:
+    """By where the whole interval lies; `passes` is the slowdown below which it passes, delta or more."""
     low, high = found.ci_low, found.ci_high
     if low is None or high is None:
         what = "no round" if not found.n_rounds else "one round" if found.n_rounds == 1 else "rounds without any spread"
         return Ruling(Verdict.INCONCLUSIVE, f"{what}, so no interval")
     if low > 1 + delta:
-        return Ruling(Verdict.REGRESSION, f"it is slower by {_percent(low - 1)} at least")
+        return Ruling(Verdict.REGRESSION, f"it is {more} by {_percent(low - 1)} at least")
     if high < 1 - delta and passes == delta:
-        return Ruling(Verdict.IMPROVEMENT, f"it is faster by {_percent(1 - high)} at least")
+        return Ruling(Verdict.IMPROVEMENT, f"it is {less} by {_percent(1 - high)} at least")
     if high < 1 + passes:
-        return Ruling(Verdict.PASS, f"it is slower by {_percent(max(0.0, high - 1))} at most")
-    return Ruling(Verdict.INCONCLUSIVE, f"it may be slower by {_percent(high - 1)}, or by {_percent(low - 1)}")
+        return Ruling(Verdict.PASS, f"it is {more} by {_percent(max(0.0, high - 1))} at most")
+    return Ruling(Verdict.INCONCLUSIVE, f"it may be {more} by {_percent(high - 1)}, or by {_percent(low - 1)}")
 
 
 def _doubt(leg: Leg, passes: float, verdict: Verdict) -> str:

@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
         "measure a candidate against its base, and judge: pass, improvement, regression or inconclusive",
         "  lab gate old.lua new.lua --engine lua\n  lab gate ~/kamailio@master ~/kamailio --delta 5%\n"
         "  lab gate 6.0.1 6.1 --engine python3 --junit gate.xml --json > gate.json\n"
+        "  lab gate old.lua new.lua --engine lua --by instructions     on a machine that is not quiet\n"
         "  lab gate parity parity-plus-9us     a planted slowdown: this one must not pass\n\n"
         f"{EXIT_CODES}",
     )
@@ -31,7 +32,11 @@ def add(commands: Commands) -> None:
     gate.add_argument("base", metavar="BASE", help=f"{kinds}: docs/gate.md")
     gate.add_argument("candidate", metavar="CANDIDATE", help="another one of that kind")
     text = "the slowdown that may pass, in any leg: 0.03 or 3%% (the default)"
-    gate.add_argument("--delta", type=_share, default=0.03, metavar="SHARE", help=text)
+    gate.add_argument("--delta", type=_share, metavar="SHARE", help=text)
+    text = "judge by times, by instructions (in a minute or two, on any machine), or by both"
+    gate.add_argument("--by", choices=("time", "instructions", "both"), default="time", help=text)
+    text = "how many more instructions may pass (0.5%%; with --by instructions, --delta means this as well)"
+    gate.add_argument("--delta-instructions", type=_share, metavar="SHARE", help=text)
     _gated(gate)
     gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     text = "add a Markdown summary to this file (default: $GITHUB_STEP_SUMMARY, where it is set)"

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from lab.commands import archives, capacity, counts, gate, machine, runs, testbed
+from lab.commands import archives, capacity, comparisons, counts, gate, machine, runs, testbed
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": machine.doctor,
@@ -28,8 +28,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "observer": runs.observer,
     "gate": gate.gate,
     "aa": gate.aa,
-    "compare": gate.compare,
-    "history": gate.history,
+    "compare": comparisons.compare,
+    "history": comparisons.history,
     "archive": archives.archive,
     "verify": archives.verify,
     "restore": archives.restore,

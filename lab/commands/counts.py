@@ -10,17 +10,19 @@ from lab.errors import Exit
 from lab.output import say
 
 if TYPE_CHECKING:
+    from docker import DockerClient
+
     from lab.counts.figures import Counts
     from lab.model import Plan
+    from lab.runner import Specification
 
 
 def count(options: argparse.Namespace) -> int:
     """Count every cell's instructions, then the table."""
     from dataclasses import replace
 
-    from lab import assembly, experiment, host, runner, validity
+    from lab import assembly, experiment, host
     from lab.model import Counting
-    from lab.progress import Lines
 
     asked = experiment.read(options.file)
     client = host.engine()
@@ -29,14 +31,16 @@ def count(options: argparse.Namespace) -> int:
     specification = assembly.specify(asked, client, given=given, counting=(counting, options.repeats))
     if options.share_cpus:
         specification = replace(specification, share_cpus=True)
-    folder = runner.count(
-        specification,
-        client,
-        options.results,
-        judge_start=validity.judge_start,
-        reporter=Lines(Console(stderr=True, highlight=False)),
-    )
-    return show(folder, as_json=options.json)
+    return show(carry_out(specification, client, options.results), as_json=options.json)
+
+
+def carry_out(specification: "Specification", client: "DockerClient", results: Path) -> Path:
+    """Count it, with its progress on standard error; the sealed folder."""
+    from lab import runner, validity
+    from lab.progress import Lines
+
+    console = Console(stderr=True, highlight=False)
+    return runner.count(specification, client, results, judge_start=validity.judge_start, reporter=Lines(console))
 
 
 def show(folder: Path, *, as_json: bool) -> int:

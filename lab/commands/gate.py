@@ -1,30 +1,25 @@
-"""Commands that judge: gate, aa, compare, history. The first two measure by themselves."""
+"""Commands that measure by themselves, and judge: gate, aa."""
 
 import argparse
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lab.commands.runs import carry_out
-from lab.errors import BadInputError, Exit, SetupError, TestbedError
-from lab.model import Plan
+from lab.commands import attempts
+from lab.errors import BadInputError, Exit, SetupError
 from lab.output import say
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from lab.gate import Gate
 
-    from lab.candidates import Pair
-    from lab.gate import Attempt, Gate
-    from lab.runner import Specification
-    from lab.running import Enough
-    from lab.summary import Summary
-
+TIME, INSTRUCTIONS, BOTH = "time", "instructions", "both"
+DELTA, DELTA_INSTRUCTIONS = 0.03, 0.005
 # Words, since what has them loads scipy.
 IMPROVEMENT = "improvement"
 _CODES = {
@@ -39,43 +34,31 @@ _CODES = {
 def gate(options: argparse.Namespace) -> int:
     """Measure a candidate against its base, and judge it."""
     from lab import gate as rules
-    from lab import noise
     from lab.report import gate as page
 
     files = _files(options)
     console = Console(stderr=True, highlight=False)
+    delta, counted_delta = _deltas(options)
     with tempfile.TemporaryDirectory(prefix="kemi-lab-gate-") as folder:
-        client, pair = _pair(options, options.base, options.candidate, Path(folder))
-        specification = _specify(options, client, pair)
-        known = noise.smallest_delta(
-            noise.history(options.results), _machine(client, specification), specification.plan
-        )
-        if known is None:
-            said = "nobody has measured what this machine can tell apart: lab aa does"
-            console.print(f"! {said}", markup=False, soft_wrap=True)
-        elif options.delta < known:
-            problem = f"--delta {options.delta:.1%} is less than this machine can tell apart ({known:.1%} by lab aa)"
-            remedy = "a larger delta, or more rounds in the experiment; lab aa, if the machine has become quieter"
-            raise BadInputError(problem, remedy=remedy)
-        attempts: list[Attempt] = []
-        while rules.unsettled(attempts):
-            if attempts:
-                console.print("! regression: a second, fresh run must say so, too", markup=False, soft_wrap=True)
-                # In another order, so that an effect of the order does not confirm itself.
-                specification = _specify(options, client, pair, later=len(attempts))
-            before = rules.condemned(attempts[-1]) if attempts else ()
-            attempts.append(_attempt(options, client, pair, specification, before))
-    verdict, reason = rules.conclude(attempts)
+        asked = attempts.ask(options, options.base, options.candidate, Path(folder))
+        known = _known(asked, delta) if delta else None
+        counted = attempts.counted(asked, counted_delta) if counted_delta else None
+        timed = attempts.timed(asked, delta) if delta else []
+    verdict, reason = rules.together(
+        rules.conclude([counted]) if counted else None, rules.conclude(timed) if timed else None
+    )
     found = rules.Gate(
         base=options.base,
         candidate=options.candidate,
-        kind=pair.kind,
+        kind=asked.pair.kind,
         engine=options.engine,
-        delta=options.delta,
+        delta=delta or 0.0,
         smallest_delta=known,
-        attempts=tuple(attempts),
+        attempts=tuple(timed),
         verdict=verdict,
         reason=reason,
+        counted=counted,
+        counted_delta=counted_delta,
     )
     say(json.dumps(asdict(found), indent=1) if options.json else page.text(found), end="\n" * options.json)
     if options.annotate or os.environ.get("GITHUB_ACTIONS") == "true":
@@ -85,6 +68,35 @@ def gate(options: argparse.Namespace) -> int:
             say(page.annotations(found), end="")
     _tell(options, found, files)
     return Exit.IMPROVEMENT if verdict == IMPROVEMENT and options.tell_improvement else _CODES[verdict]
+
+
+def _deltas(options: argparse.Namespace) -> tuple[float | None, float | None]:
+    """What may pass by time, and by instructions; None of what was not asked for."""
+    from lab.counts.judge import LEAST_DELTA
+
+    asked = options.delta_instructions or (options.delta if options.by == INSTRUCTIONS else None)
+    delta, counted = options.delta or DELTA, asked or DELTA_INSTRUCTIONS
+    if options.by != TIME and counted < LEAST_DELTA:
+        problem = f"a delta of {counted:.2%} is less than what is left between fresh starts ({LEAST_DELTA / 2:.1%})"
+        raise BadInputError(problem, remedy=f"{LEAST_DELTA:.1%} or more: docs/counting.md")
+    return (None if options.by == INSTRUCTIONS else delta), (None if options.by == TIME else counted)
+
+
+def _known(asked: attempts.Asked, delta: float) -> float | None:
+    """What this machine can tell apart; a gate that asks for less is refused."""
+    from lab import noise
+
+    specification = attempts.specify(asked)
+    entries = noise.history(asked.options.results)
+    known = noise.smallest_delta(entries, attempts.machine(asked, specification), specification.plan)
+    if known is None:
+        said = "! nobody has measured what this machine can tell apart: lab aa does"
+        Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
+    elif delta < known:
+        problem = f"--delta {delta:.1%} is less than this machine can tell apart ({known:.1%} by lab aa)"
+        remedy = "a larger delta, or more rounds in the experiment; lab aa, if the machine has become quieter"
+        raise BadInputError(problem, remedy=remedy)
+    return known
 
 
 def _files(options: argparse.Namespace) -> dict[str, Path]:
@@ -107,7 +119,7 @@ def _tell(options: argparse.Namespace, found: "Gate", files: Mapping[str, Path])
     from lab import store
     from lab.report import gate as page
 
-    store.dump(found, options.results / found.attempts[-1].run / "gate.json")
+    store.dump(found, options.results / found.runs[-1].run / "gate.json")
     try:
         if summary := files.get("--summary"):
             summary.parent.mkdir(parents=True, exist_ok=True)
@@ -120,42 +132,6 @@ def _tell(options: argparse.Namespace, found: "Gate", files: Mapping[str, Path])
         raise SetupError(f"the verdict ({found.verdict}) cannot be written: {error}") from error
 
 
-def _attempt(
-    options: argparse.Namespace,
-    client: "DockerClient",
-    pair: "Pair",
-    specification: "Specification",
-    before: Sequence[str],
-) -> "Attempt":
-    from lab import gate as rules
-
-    enough = rules.enough(pair.candidate, options.delta, before)
-    try:
-        folder, plan, summary = _measure(options, client, specification, enough)
-    except TestbedError as error:
-        if error.cell != pair.candidate:
-            raise
-        Console(stderr=True, highlight=False).print(error.detail, markup=False, soft_wrap=True)
-        kept: Path = error.kept  # type: ignore[attr-defined]  # as every error of a run has it
-        return rules.dead(kept.name, str(error))
-    quick, every = (
-        {(row.cell, row.leg): row.comparison for row in rows} for rows in (summary.trimmed, summary.comparisons)
-    )
-    judged = rules.legs(plan, pair.candidate, quick, every, plan.alpha)
-    return rules.attempt(plan, judged, options.delta, run=folder.name, failed=_failed(plan, summary))
-
-
-def _failed(plan: Plan, summary: "Summary") -> list[str] | None:
-    """Why the run is not valid, what weighs most first; None where it is. What a repeat has made good is not of it."""
-    if summary.valid:
-        return None
-    reasons = [reason for cell in summary.cells.values() for reason in cell.reasons]
-    starts = [reason for reason in reasons if reason.startswith("start ")]
-    last = f"-again{plan.repeats}:"
-    slices = [reason for reason in reasons if reason not in starts and (last in reason or not plan.repeats)]
-    return [*starts, *slices, *(f"{cell}: {why}" for cell, why in summary.broken.items()), *summary.notes]
-
-
 def aa(options: argparse.Namespace) -> int:
     """Measure the baseline against itself, and what that lets a gate find here."""
     from lab import noise
@@ -163,10 +139,9 @@ def aa(options: argparse.Namespace) -> int:
 
     noise.history(options.results)  # what cannot be read is told before half an hour, not after it
     with tempfile.TemporaryDirectory(prefix="kemi-lab-aa-") as folder:
-        client, pair = _pair(options, options.routing, options.routing, Path(folder))
-        specification = _specify(options, client, pair)
+        asked = attempts.ask(options, options.routing, options.routing, Path(folder))
         # In all of its rounds: one that stops when it is quiet would say that the machine is.
-        run, plan, summary = _measure(options, client, specification, lambda _plan, _running, _number: "")
+        run, plan, summary = attempts.measure(asked, attempts.specify(asked), lambda _plan, _running, _number: "")
     entries = noise.history(options.results)
     latest = next(one for one in entries if one.run == run.name)
     alike = noise.alike(entries, latest.machine, plan)
@@ -176,64 +151,3 @@ def aa(options: argparse.Namespace) -> int:
     else:
         say(page.noise(latest, plan, alike, delta), end="")
     return Exit.OK if summary.valid else Exit.INVALID
-
-
-def compare(options: argparse.Namespace) -> int:
-    """Two datasets, or two cells of one."""
-    from lab import compare
-    from lab.report import compare as page
-
-    found = compare.read(options.results, options.first, options.second)
-    whole = {**asdict(found), "comparable": found.comparable}
-    say(json.dumps(whole, indent=1) if options.json else page.markdown(found), end="\n" * options.json)
-    return Exit.OK if found.valid else Exit.INVALID
-
-
-def history(options: argparse.Namespace) -> int:
-    """Ratios of all runs in a folder, and where they changed."""
-    from lab import history
-    from lab.report import history as page
-
-    found = history.read(options.results, options.name)
-    say(json.dumps(asdict(found), indent=1) if options.json else page.markdown(found), end="\n" * options.json)
-    return Exit.OK
-
-
-def _pair(options: argparse.Namespace, base: str, candidate: str, folder: Path) -> "tuple[DockerClient, Pair]":
-    from lab import candidates, experiment, host
-
-    pair = candidates.pair(experiment.read(options.experiment), base, candidate, options.engine, folder)
-    return host.engine(), pair
-
-
-def _specify(options: argparse.Namespace, client: "DockerClient", pair: "Pair", *, later: int = 0) -> "Specification":
-    """What is run; a `later` attempt has a seed of its own."""
-    from lab import assembly, experiment
-
-    seed = pair.experiment.keys.seed + later
-    asked = replace(pair.experiment, keys=replace(pair.experiment.keys, seed=seed))
-    specification = assembly.specify(asked, client, given=pair.given)
-    words = [options.base, options.candidate] if options.command == "gate" else ["--routing", options.routing]
-    command = ["lab", options.command, *words, "--engine", options.engine]
-    text = experiment.carried_out(command, seed, specification.experiment)
-    return replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
-
-
-def _machine(client: "DockerClient", specification: "Specification") -> str:
-    from lab import host, noise
-
-    cpus = {role.value: numbers for role, numbers in specification.layout.cpus.items()}
-    return noise.machine_of(asdict(host.facts(client)), cpus)
-
-
-def _measure(
-    options: argparse.Namespace, client: "DockerClient", specification: "Specification", enough: "Enough"
-) -> "tuple[Path, Plan, Summary]":
-    """One run, its figures, and its part in the history of this machine's noise."""
-    from lab import dataset, noise, store
-
-    folder = carry_out(specification, client, options.results, enough=enough)
-    found = dataset.derive(folder)
-    plan = store.load(Plan, folder / "evidence" / "plan.json")
-    noise.keep(options.results, noise.entry(folder, plan, found))
-    return folder, plan, found

@@ -46,7 +46,14 @@ class CellCount:
     routing: str
     memory: str
     baseline: str
+    whole: str  # what all legs together are called
+    of_rounds: tuple[float, ...]  # what a call takes, the mean of each fresh start
     legs: dict[str, LegCount]
+
+    @property
+    def instructions(self) -> float:
+        """Of a whole call."""
+        return sum(self.of_rounds) / len(self.of_rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
     seen = collect(folder) if profiles is None else profiles
     plan = store.load(Plan, folder / "evidence" / "plan.json")
     ended = store.status(folder).ended or "not ended"
-    cells = {cell.name: _cell(cell, seen[cell.name]) for cell in plan.cells}
+    cells = {cell.name: _cell(plan, cell, seen[cell.name]) for cell in plan.cells}
     sound = [cells[cell.name] for cell in plan.cells if not cell.known_broken]
     return Counts(
         schema_version=store.SCHEMA_VERSION,
@@ -136,9 +143,21 @@ def _records(folder: Path) -> list[tuple[Path, CountRecord]]:
     return list(store.records(CountRecord, folder / "evidence" / record.FOLDER, record.RECORD))
 
 
-def _cell(cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> CellCount:
+def _cell(plan: Plan, cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> CellCount:
     legs = {name: _leg([start[name] for start in starts]) for name in (starts[0] if starts else ())}
-    return CellCount(cell.engine, cell.kamailio, cell.routing, cell.memory, cell.baseline, legs)
+    scenario = plan.scenario_of(cell.name)
+    return CellCount(
+        engine=cell.engine,
+        kamailio=cell.kamailio,
+        routing=cell.routing,
+        memory=cell.memory,
+        baseline=cell.baseline,
+        whole=scenario.whole,
+        of_rounds=tuple(
+            map(sum, zip(*(legs[rule.leg].of_rounds for rule in scenario.legs), strict=True)) if legs else ()
+        ),
+        legs=legs,
+    )
 
 
 def _requests(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
@@ -204,13 +223,20 @@ def _notes(plan: Plan, kept: Sequence[CountRecord]) -> Iterator[str]:
 
 
 def ratios(counts: Counts) -> Mapping[str, Mapping[str, float]]:
-    """Of each cell that is compared: instructions of its baseline's legs that it has, too, as a multiple of those."""
+    """Of each cell that is compared: instructions of its baseline's legs that it has, too, as a multiple of those.
+
+    Where both have the same legs, and several, all of a call as well, which comes first.
+    """
     return {
-        name: {
-            leg: found.instructions / counts.cells[cell.baseline].legs[leg].instructions
-            for leg, found in cell.legs.items()
-            if leg in counts.cells[cell.baseline].legs
-        }
+        name: dict(_ratios(cell, counts.cells[cell.baseline]))
         for name, cell in counts.cells.items()
         if cell.baseline != name and cell.baseline in counts.cells
     }
+
+
+def _ratios(cell: CellCount, baseline: CellCount) -> Iterator[tuple[str, float]]:
+    if len(cell.legs) > 1 and cell.legs.keys() == baseline.legs.keys():
+        yield cell.whole, cell.instructions / baseline.instructions
+    for leg, found in cell.legs.items():
+        if leg in baseline.legs:
+            yield leg, found.instructions / baseline.legs[leg].instructions

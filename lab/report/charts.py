@@ -195,6 +195,7 @@ def bars(values: Mapping[str, Sequence[float]], parts: Sequence[str], unit: str)
         one.set_ylim(len(values) - 0.4, -0.6)
         one.tick_params(axis="y", length=0)
         one.set_xlabel(unit)
+        one.xaxis.set_major_locator(MaxNLocator(5))
         _grid(one, "x")
         if len(parts) > 1:
             _legend(figure, one)

@@ -52,10 +52,14 @@ def _answers(found: Counts, names: Mapping[str, str]) -> Iterator[str]:
     if not found.valid:
         yield "This count is not valid: none of its figures should be quoted."
         return
-    for name, legs in ratios(found).items():
-        told = ", ".join(f"{ratio:.2f} times on the {leg} leg" for leg, ratio in legs.items())
-        if told:
-            yield f"{names[name]} executes, of {names[found.cells[name].baseline]}'s instructions, {told}."
+    for name, known in ratios(found).items():
+        cell = found.cells[name]
+        times = [
+            f"{ratio:.2f} times on {'a' if what == cell.whole else 'the'} {what}{' leg' * (what in cell.legs)}"
+            for what, ratio in known.items()
+        ]
+        if times:
+            yield f"{names[name]} executes {', '.join(times)} the instructions of {names[cell.baseline]}."
 
 
 def _legs(found: Counts, names: Mapping[str, str]) -> Iterator[Section]:

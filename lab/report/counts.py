@@ -21,6 +21,9 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
         f"warm up, in each of {found.rounds} fresh starts; one worker"
     )
     yield "valid: every cell in every start" if found.valid else f"not valid ({found.ended}): see the notes"
+    yield ""
+    head, *body = whole(found)
+    yield from table(head, body)
     for leg, _ in by_leg(found):
         yield ""
         head, *body = rows(found, leg)
@@ -31,6 +34,23 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
         yield from (f"  {note}" for note in found.notes)
     yield ""
     yield f"{folder}"
+
+
+def whole(found: Counts) -> list[tuple[str, ...]]:
+    """What a call takes, its head first."""
+    cells = {name: cell for name, cell in found.cells.items() if cell.legs}
+    known = ratios(found)
+    return [
+        (" or ".join(dict.fromkeys(cell.whole for cell in cells.values())), *cells),
+        ("instructions", *(number(cell.instructions) for cell in cells.values())),
+        (
+            "times the baseline",
+            *(
+                f"{known[name][cell.whole]:.3f}" if cell.whole in known.get(name, {}) else ""
+                for name, cell in cells.items()
+            ),
+        ),
+    ]
 
 
 def by_leg(found: Counts) -> Iterator[tuple[str, dict[str, LegCount]]]:

@@ -58,7 +58,7 @@ def draw(root: Node, colour: Colour = whose, legend: Mapping[str, str] = COLOUR)
         axes.set_ylim(deep, 0)
         axes.set_axis_off()
         patches = [Patch(color=one, label=name) for name, one in legend.items()]
-        figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+        figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=SIZE)
     return figure
 
 

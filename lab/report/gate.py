@@ -29,9 +29,9 @@ def markdown(found: Gate) -> str:
 def _text(found: Gate) -> Iterator[str]:
     yield f"{found.verdict.upper()}: {found.reason}"
     yield _question(found)
-    for number, attempt in enumerate(found.attempts, 1):
+    for number, attempt in enumerate(found.runs, 1):
         yield ""
-        yield f"run {number}: {attempt.run}, {_rounds(attempt)}: {attempt.verdict}"
+        yield f"run {number}: {attempt.run}, {_what(found, attempt)}: {attempt.verdict}"
         yield from table(_HEADS, _rows(attempt))
         yield from (f"! {reason}" for reason in _failed(attempt))
 
@@ -42,9 +42,9 @@ def _markdown(found: Gate) -> Iterator[str]:
     yield f"**{_escaped(found.reason)}**"
     yield ""
     yield _escaped(_question(found))
-    for number, attempt in enumerate(found.attempts, 1):
+    for number, attempt in enumerate(found.runs, 1):
         yield ""
-        yield f"Run {number}, `{attempt.run}`, {_rounds(attempt)}: {attempt.verdict}"
+        yield f"Run {number}, `{attempt.run}`, {_what(found, attempt)}: {attempt.verdict}"
         yield ""
         yield from table(_HEADS, [[_escaped(cell) for cell in row] for row in _rows(attempt)])
         if attempt.failed:
@@ -54,11 +54,20 @@ def _markdown(found: Gate) -> Iterator[str]:
 
 
 def _question(found: Gate) -> str:
-    noise = "not known (lab aa)" if found.smallest_delta is None else percent(found.smallest_delta)
-    return (
-        f"{found.kind} {found.candidate} against {found.base}, engine {found.engine}; a slowdown of up to "
-        f"{percent(found.delta)} may pass; the least that this machine can tell apart: {noise}"
-    )
+    asked = f"{found.kind} {found.candidate} against {found.base}, engine {found.engine}"
+    if found.counted_delta is not None:
+        asked += f"; up to {percent(found.counted_delta)} more instructions may pass"
+    if found.attempts:
+        noise = "not known (lab aa)" if found.smallest_delta is None else percent(found.smallest_delta)
+        asked += f"; a slowdown of up to {percent(found.delta)} may pass"
+        asked += f"; the least that this machine can tell apart: {noise}"
+    return asked
+
+
+def _what(found: Gate, attempt: Attempt) -> str:
+    if attempt is found.counted:
+        return f"instructions in {attempt.rounds} fresh start{'s' * (attempt.rounds != 1)} of each"
+    return f"{attempt.rounds} round{'s' * (attempt.rounds != 1)}"
 
 
 def _rows(attempt: Attempt) -> list[tuple[str, ...]]:
@@ -82,10 +91,14 @@ def _failed(attempt: Attempt) -> Iterator[str]:
 
 
 def junit(found: Gate) -> str:
-    """A test suite of one test a leg, by the last run. What is not known is an error, never a pass."""
-    last = found.attempts[-1]
-    suite = ET.Element("testsuite", name="kemi-lab gate", tests=str(len(last.rulings) + 1))
-    cases = {leg: (str(ruling.verdict), ruling.reason) for leg, ruling in last.rulings.items()}
+    """A test suite of one test a leg, by the last run of each kind. What is not known is an error, never a pass."""
+    last = [*filter(None, (found.counted,)), *found.attempts[-1:]]
+    cases = {
+        f"{leg} (instructions)" if attempt is found.counted else leg: (str(ruling.verdict), ruling.reason)
+        for attempt in last
+        for leg, ruling in attempt.rulings.items()
+    }
+    suite = ET.Element("testsuite", name="kemi-lab gate", tests=str(len(cases) + 1))
     for leg, (verdict, reason) in {**cases, "gate": (found.verdict, found.reason)}.items():
         about = _printable(f"{found.candidate} against {found.base}")
         case = ET.SubElement(suite, "testcase", classname=about, name=leg)
@@ -138,10 +151,6 @@ def _noise(latest: Entry, plan: Plan, entries: Sequence[Entry], delta: float | N
 
 def _found(deviation: float | None, plan: Plan) -> str:
     return percent(None if deviation is None else detectable(deviation, plan))
-
-
-def _rounds(attempt: Attempt) -> str:
-    return f"{attempt.rounds} round{'s' * (attempt.rounds != 1)}"
 
 
 def _escaped(line: str) -> str:
