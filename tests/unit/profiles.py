@@ -1,6 +1,12 @@
 """Profiles as callgrind writes them, with numbers that can be added up by hand."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from lab import store
+from lab.counts import record
+from lab.counts.record import CountRecord
+from lab.model import Plan
 
 HEAD = """# callgrind format
 version: 1
@@ -156,3 +162,24 @@ def _part(number: int, own: int) -> str:
         in_auth=50 + 44,
         **names,
     )
+
+
+def run(
+    results: Path,
+    plan: Plan,
+    *starts: tuple[str, Sequence[int]],
+    ended: str = "complete",
+    reasons: tuple[str, ...] = (),
+) -> Path:
+    """A sealed run with a profile of each of these cells, the second of a name being of the second fresh start."""
+    made = store.Run.create(results, "counts")
+    store.dump(plan, made.evidence / "plan.json")
+    (made.evidence / record.FOLDER).mkdir()
+    for number, (cell, own) in enumerate(starts):
+        at = 1 + sum(name == cell for name, _ in starts[:number])
+        kept = CountRecord(at, cell, len(own), len(own), 9.5, reasons)
+        with made.part(record.FOLDER, kept.id) as place:
+            record.keep(lines(own).encode(), place)
+            store.dump(kept, place / record.RECORD)
+    made.seal(ended)
+    return made.folder

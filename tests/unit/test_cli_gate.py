@@ -20,7 +20,7 @@ from lab.host import Facts
 from lab.model import Plan, Role
 from lab.runner import Specification
 from lab.running import Enough, Running
-from tests.unit import machine
+from tests.unit import machine, profiles
 from tests.unit.test_cli import Lab, lab_command
 
 __all__ = ["lab_command"]  # a fixture
@@ -51,6 +51,7 @@ class World:
     dies: str = ""  # the cell whose Kamailio does, at the start of the first round
     disturbed: bool = False  # two slices of the first round are run again, of which one stays invalid
     tails: set[str] = dataclasses.field(default_factory=set)  # cells of which few requests are slow
+    instructions: int = 100_000  # of a candidate's request, where they are counted; a base's has as many
     runs: list[str] = dataclasses.field(default_factory=list)
     carried_out: list[Specification] = dataclasses.field(default_factory=list)
 
@@ -109,11 +110,27 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         place.runs.append(folder.name)
         return machine.describe(folder)
 
+    def count(specification: Specification, _client: object, results: Path, **_judge_and_reporter: object) -> Path:
+        place.carried_out.append(specification)
+        plan = specification.plan
+        assert plan.counting
+        requests = 1 + 2 * (1 + plan.counting.warmup_calls + plan.counting.calls)
+        starts = [
+            (cell.name, [place.instructions if cell.name.endswith("-candidate") else 100_000] * requests)
+            for _ in plan.rounds
+            for cell in plan.cells
+            if place.dies != cell.name
+        ]
+        folder = profiles.run(results, plan, *starts)
+        place.runs.append(folder.name)
+        return folder
+
     known = {field.name: machine.FACTS[field.name] for field in dataclasses.fields(Facts)}
     monkeypatch.setattr(host, "engine", lambda: None)
     monkeypatch.setattr(host, "facts", lambda _client: Facts(**known))  # type: ignore[arg-type]
     monkeypatch.setattr(topology, "this", lambda: topology.read(Path("/nowhere"), (0, 1), 0))
     monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "count", count)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return place  # type: ignore[return-value]
@@ -423,3 +440,59 @@ def test_base_and_candidate_are_required(gate: Gate, world: World) -> None:
     """Without one of them nothing is worth measuring."""
     gate()
     assert world.carried_out[0].required == {"native-base", "native-candidate"}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "code", "word"),
+    [
+        (100_000, Exit.OK, "PASS"),
+        (98_000, Exit.OK, "IMPROVEMENT"),
+        (102_000, Exit.REGRESSION, "REGRESSION"),
+        (100_500, Exit.INCONCLUSIVE, "INCONCLUSIVE"),
+    ],
+)
+def test_a_gate_by_instructions_needs_no_time(
+    gate: Gate, world: World, instructions: int, code: Exit, word: str
+) -> None:
+    """One run, and none that is timed; a regression is not asked for twice, as there is no noise to confirm it."""
+    world.instructions = instructions
+    ended = gate("--by", "instructions", "--delta-instructions", "0.5%")
+    assert ended[0] == code, ended[2]
+    assert ended[1].startswith(f"{word}: ")
+    assert len(world.runs) == 1
+    assert "nobody has measured" not in ended[2]
+    assert (world.results / world.runs[0] / "gate.json").exists()
+
+
+def test_both_gates_have_one_verdict(gate: Gate, world: World) -> None:
+    """Instructions first, as that is quick; then time, as ever."""
+    world.instructions, world.factors = 102_000, [1.0]
+    code, out, _ = gate("--by", "both", "--json")
+    found = json.loads(out)
+    assert code == Exit.REGRESSION
+    assert found["counted"]["verdict"] == "regression"
+    assert [one["verdict"] for one in found["attempts"]] == ["pass"]
+    assert (found["delta"], found["counted_delta"]) == (0.2, 0.005)
+    assert "time does not tell that from noise" in found["reason"]
+
+
+def test_delta_is_of_instructions_where_nothing_else_is_asked_for(gate: Gate, world: World) -> None:
+    """Two per cent more may pass then."""
+    world.instructions = 102_000
+    assert gate("--by", "instructions")[0] == Exit.OK  # 20 %
+
+
+def test_a_delta_within_what_is_left_is_refused(lab_command: Lab, world: World) -> None:
+    """Fresh starts may differ by a thousandth."""
+    ended = lab_command("gate", "parity", "parity", "--by", "instructions", "--delta", "0.1%", *world.options())
+    assert ended.code == Exit.USAGE
+    assert "less than what is left between fresh starts" in ended.err
+    assert not world.runs
+
+
+def test_a_base_that_cannot_be_counted_is_a_problem_of_the_setup(gate: Gate, world: World) -> None:
+    """As one that dies in a timed run is."""
+    world.dies = "native-base"
+    code, _, err = gate("--by", "instructions")
+    assert code == Exit.SETUP
+    assert "the base cannot be counted" in err

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from lab import store, testing
 from lab.counts import callgrind, crossings, figures, record, shares
 from lab.counts.callgrind import Function, Part
-from lab.counts.record import CountRecord
 from lab.errors import BadInputError
 from lab.model import Counting
 from lab.plan import counted
@@ -33,18 +32,8 @@ def one() -> Part:
 
 
 def folder(path: Path, *starts: tuple[str, list[int]], ended: str = "complete", reasons: tuple[str, ...] = ()) -> Path:
-    """A sealed run with a profile of each of these cells, the second of a name being of the second fresh start."""
-    run = store.Run.create(path, "counts")
-    store.dump(counted(PLAN, COUNTING, 2), run.evidence / "plan.json")
-    (run.evidence / record.FOLDER).mkdir()
-    for number, (cell, own) in enumerate(starts):
-        at = 1 + sum(name == cell for name, _ in starts[:number])
-        kept = CountRecord(at, cell, len(own), len(own), 9.5, reasons)
-        with run.part(record.FOLDER, kept.id) as place:
-            record.keep(profiles.lines(own).encode(), place)
-            store.dump(kept, place / record.RECORD)
-    run.seal(ended)
-    return run.folder
+    """A run of these."""
+    return profiles.run(path, counted(PLAN, COUNTING, 2), *starts, ended=ended, reasons=reasons)
 
 
 def whole(path: Path) -> Path:
