@@ -12,8 +12,6 @@ from lab.output import say
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from lab.counts.figures import Counts
-    from lab.model import Plan
     from lab.runner import Specification
 
 
@@ -43,29 +41,11 @@ def carry_out(specification: "Specification", client: "DockerClient", results: P
     return runner.count(specification, client, results, judge_start=validity.judge_start, reporter=Lines(console))
 
 
-def show(folder: Path, *, as_json: bool) -> int:
-    """From its evidence."""
-    from lab.counts import figures
-
-    return _say(folder, figures.write(folder), as_json=as_json)
-
-
-def report(folder: Path, plan: "Plan", output: Path | None, *, as_json: bool) -> int:
-    """The same, and a page with figures where it is not for programs."""
-    from lab.counts import figures
-    from lab.report import counted, page
-
-    profiles = figures.collect(folder)
-    found = figures.write(folder, profiles)
-    if not as_json:
-        path = page.write(counted.build(folder, plan, found, profiles), output or folder / page.FOLDER)
-        Console(stderr=True, highlight=False).print(f"the same with figures: {path}", markup=False, soft_wrap=True)
-    return _say(folder, found, as_json=as_json)
-
-
-def _say(folder: Path, found: "Counts", *, as_json: bool) -> int:
+def show(folder: Path, *, as_json: bool, again: bool = True) -> int:
+    """From its evidence; not `again` where its figures are kept."""
     from lab.counts import figures
     from lab.report import counts
 
+    found = figures.write(folder) if again else figures.read(folder)
     say((folder / figures.FILE).read_text(encoding="utf-8") if as_json else counts.text(found, folder), end="")
     return Exit.OK if found.valid else Exit.INVALID

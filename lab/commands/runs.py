@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lab.commands.capacity import show as show_capacity
-from lab.commands.counts import report as report_counts
 from lab.commands.counts import show as show_counts
 from lab.errors import Exit
 from lab.model import Plan
@@ -125,21 +124,16 @@ def report(options: argparse.Namespace) -> int:
     from lab.counts import figures
 
     folder = store.find(options.results, options.run)
-    plan = store.load(Plan, folder / "evidence" / "plan.json")
     if figures.is_one(folder):
-        return report_counts(folder, plan, options.output, as_json=options.json)
-    if capacity.is_one(folder):
+        code = show_counts(folder, as_json=options.json, again=False)
+    elif capacity.is_one(folder):
         code = show_capacity(folder, as_json=options.json)
     else:
         code = _show(folder, summary.read(folder), as_json=options.json)
     if not options.json:
-        from lab.report import page, rates, run
+        from lab.report import kinds, page
 
-        if capacity.is_one(folder):
-            shown = rates.build(folder, plan, capacity.compute(folder))
-        else:
-            shown = run.build(folder, plan, summary.read(folder))
-        path = page.write(shown, options.output or folder / page.FOLDER)
+        path = page.write(kinds.build(folder), options.output or folder / page.FOLDER)
         Console(stderr=True, highlight=False).print(f"the same with figures: {path}", markup=False, soft_wrap=True)
     return code
 

@@ -132,3 +132,47 @@ def test_a_worker_that_dies_is_told(lab: Lab, tmp_path: Path) -> None:
     assert found["native"]["legs"]
     assert not found["lua"]["legs"]
     assert lab.left() == []
+
+
+FEWEST_OF_A_TURN, SET_UP = 2, 1500  # instructions: Python makes a range and its iterator
+# A loop of so many turns, which do next to nothing, and where it goes: at the head of every request.
+LOOPS = {
+    "native.cfg": (
+        "request_route {\n",
+        "    $var(turn) = 0;\n    while ($var(turn) < TURNS) { $var(turn) = $var(turn) + 1; }\n",
+    ),
+    "lua.lua": ("function ksr_request_route()\n", "    for turn = 1, TURNS do end\n"),
+    "python3.py": (
+        "    def ksr_request_route(self, _msg: object) -> int:\n",
+        "        for turn in range(TURNS): pass\n",
+    ),
+}
+
+
+def with_loop(folder: Path, turns: int) -> Path:
+    """Our routing with that loop in it."""
+    routing = scripts(folder)
+    for name, (head, loop) in LOOPS.items():
+        script = routing / name
+        rewrite(script, head, head + loop.replace("TURNS", str(turns)))
+    native = routing / "native.cfg"
+    native.write_text(native.read_text() + "\nmax_while_loops=1000\n")
+    return routing
+
+
+def test_a_planted_loop_is_found_with_its_size(lab: Lab, tmp_path: Path) -> None:
+    """A second hundred turns take as much as the first, but for what sets a loop up, in each language and leg."""
+    routings = [scripts(tmp_path / "none"), *(with_loop(tmp_path / f"turns{turns}", turns) for turns in (100, 200))]
+    file = lab.experiment(name="loops", routing=[str(routing) for routing in routings], baseline="native")
+    ended = lab(
+        "count", file, "--calls", "10", "--warmup-calls", "15", "--repeats", "1", "--json", patience_seconds=300
+    )
+    assert ended.process.returncode == Exit.OK, ended.error
+    cells = json.loads(ended.output)["cells"]
+    for engine in ("native", "lua", "python3"):
+        for leg in ("challenge", "authenticated"):
+            none, hundred, two = (
+                cells[f"{engine}-{name}"]["legs"][leg]["instructions"] for name in ("none", "turns100", "turns200")
+            )
+            assert two - hundred > 100 * FEWEST_OF_A_TURN, (engine, leg)
+            assert -50 < (hundred - none) - (two - hundred) < SET_UP, (engine, leg)

@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import archive, store, summary
+from lab import archive, store
 from lab.arguments import RESULTS
-from lab.model import Plan
-from lab.report import page, run
+from lab.report import kinds, page
 from lab.versions import ROOT
 
 GALLERY = ROOT / "results"
@@ -31,8 +30,7 @@ def report(place: Path, folder: Path) -> None:
     """Write the report of a place's run into a folder."""
     with TemporaryDirectory() as results:
         restored = archive.restore(place / ARCHIVE, Path(results))
-        plan = store.load(Plan, restored / "evidence" / "plan.json")
-        page.write(run.build(restored, plan, summary.write(restored)), folder)
+        page.write(kinds.build(restored), folder)
     for picture in (folder / page.FIGURES).glob("*.png"):  # twice the size of the rest, and nothing shows them
         picture.unlink()
 

@@ -199,6 +199,15 @@ def test_each_command_has_examples(lab_command: Lab, command: str) -> None:
     assert re.search(rf"examples:\n(?:  .*\n)*  lab {command}\b", ended.out)
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])
+@pytest.mark.parametrize("option", ["--calls", "--warmup-calls", "--repeats"])
+def test_counts_are_of_something(lab_command: Lab, option: str, number: str) -> None:
+    """Told before anything starts."""
+    ended = lab_command("count", option, number)
+    assert ended.code == Exit.USAGE
+    assert f"a whole number above 0 expected, not '{number}'" in ended.err
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("measure",), ("run",), ("report",), ("report", "latest", "--jsn"), ("run", "x", "y")]
 )

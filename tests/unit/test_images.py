@@ -425,6 +425,16 @@ def test_all_images_are_made_in_an_order_in_which_each_finds_what_it_needs() -> 
         assert all(need in all_[:place] for need in recipe.needs)
 
 
+def test_a_counter_is_a_layer_above_a_kamailio() -> None:
+    """Whichever: a release, or a source that was given. It is out of date when that one is."""
+    below = images.kamailio("6.0.1")
+    above = images.counter(below)
+    assert above.tag == "kemi-lab/counter:6.0.1"
+    assert above.needs == (below,)
+    assert above.arguments == {"KAMAILIO_IMAGE": below.tag}
+    assert above.engines == below.engines
+
+
 def test_a_database_has_the_default_releases_schema() -> None:
     """By hand; in a run each release brings its own."""
     for server in versions.load().database:

@@ -136,6 +136,16 @@ def test_no_call_id_comes_twice_before_the_slices() -> None:
     assert prefixes == ["setup-%u", "setup.2-%u", "setup.3-%u"]
 
 
+def test_what_is_counted_comes_one_by_one() -> None:
+    """The next call waits for the end of the one before, and nothing is sent twice: a request is one request."""
+    asked = told(load.once(testing.SCENARIO, 12, load.parts(130, 1000, 12)[0], 2, one_by_one=True))
+    assert (asked["-l"], asked["-m"]) == ("1", "130")
+    assert "-nr" in asked
+    assert float(asked["-timeout"].removesuffix("s")) == load.COUNTED_SECONDS
+    assert "-nr" in told(load.probe("lua", one_by_one=True))
+    assert "-nr" not in told(load.probe("lua"))
+
+
 def test_a_specimen_is_sent_as_it_was() -> None:
     """With a limit that sheds load, and for as long as it takes."""
     piece = of_calls(20_000, 4000)

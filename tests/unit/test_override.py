@@ -9,7 +9,7 @@ import yaml
 
 from lab import override, testing
 from lab.cores import Layout
-from lab.model import Cell, Plan, Role
+from lab.model import Cell, Counting, Plan, Role
 from lab.override import Images
 
 FOLDER = "/results/20261123T080000Z-mine/evidence/testbed"
@@ -172,6 +172,14 @@ def test_a_cell_logs_as_it_is_observed(observe: str, log: str, tee: str | None, 
     assert service["command"] == ["-x", "qm", *options]
     assert service.get("logging") == ({"driver": "json-file"} if observe == "docker" else None)
     assert service["environment"]["LAB_CONFIGURATION"] == "published.cfg"
+
+
+def test_only_a_count_writes_profiles() -> None:
+    """A file of its own for each cell, in the log volume."""
+    counted = override.build(replace(PLAN, counting=Counting()), LAYOUT, IMAGES, FOLDER)["services"]
+    for cell in ("native", "lua-lean"):
+        assert counted[f"kamailio-{cell}"]["environment"]["LAB_COUNTS"] == f"{override.VOLUME}/{cell}.callgrind"
+        assert "LAB_COUNTS" not in kamailio(cell)["environment"]
 
 
 def test_who_shares_a_kamailio_has_none() -> None:
