@@ -81,6 +81,7 @@ def reproduce(options: argparse.Namespace) -> int:
 def _asked(run: Path) -> "Experiment":
     """What a run has kept of its experiment; files of a user's own are those that it had mounted."""
     from lab import capacity, experiment, override, planted, store
+    from lab.counts import figures
 
     kept = experiment.read(run / "evidence" / "experiment.toml")
     if command := experiment.command_of(kept.text):
@@ -88,6 +89,8 @@ def _asked(run: Path) -> "Experiment":
         raise BadInputError(f"{run.name}: is of a gate, whose candidates are not in it", remedy=remedy)
     if capacity.is_one(run):
         raise BadInputError(f"{run.name}: is a search of capacity", remedy=f"again: lab capacity {kept.path}")
+    if figures.is_one(run):
+        raise BadInputError(f"{run.name}: is a count of instructions", remedy=f"again: lab count {kept.path}")
     if given := [
         name for name in store.load(Plan, run / "evidence" / "plan.json").inputs if name.startswith("kamailio ")
     ]:

@@ -49,7 +49,8 @@ def specify(asked: Asked, *, later: int = 0, counting: tuple[Counting, int] | No
     seeded = replace(pair.experiment, keys=replace(pair.experiment.keys, seed=seed))
     specification = assembly.specify(seeded, asked.client, given=pair.given, counting=counting)
     words = [options.base, options.candidate] if options.command == "gate" else ["--routing", options.routing]
-    command = ["lab", options.command, *words, "--engine", options.engine]
+    how = ["--by", "instructions"] if counting else []
+    command = ["lab", options.command, *words, "--engine", options.engine, *how]
     text = experiment.carried_out(command, seed, specification.experiment)
     return replace(specification, experiment=text, required=frozenset({pair.base, pair.candidate}))
 
