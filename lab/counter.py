@@ -3,25 +3,28 @@
 Nothing here is timed, so cells may be as slow as they are, and the machine as busy.
 """
 
+import tempfile
 import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import IO
 
-from lab import load, override, store
+from lab import latency, load, override, store
 from lab.counts import record
 from lab.counts.record import CountRecord
 from lab.errors import TestbedError
 from lab.execution import ask
-from lab.model import Counting, StartRecord
+from lab.model import Cell, Counting, Scenario, StartRecord
 from lab.sampling import workers
 from lab.session import Session
 from lab.station import Station
 
 RATE_PER_S = 1000  # offered: more than comes, as each call waits for the one before
 LOOKS = 100  # for the last part, which is written after the reply has left
+# A part's total is its last line.
 _PARTS = """
 for look in $(seq "$3"); do
-  found=$(grep -c '^part: ' "$1" 2>/dev/null) || true
+  found=$(grep -c '^totals: ' "$1" 2>/dev/null) || true
   [ "${found:-0}" -lt "$2" ] || break
   sleep 0.1
 done
@@ -29,69 +32,103 @@ echo "${found:-0}"
 """
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What one start has shown."""
+
+    legs: tuple[str, ...] = ()
+    parts: int = 0
+    expected: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+
 def count(
     session: Session,
     counting: Counting,
-    been: Collection[tuple[int, str]] = (),
+    been: Collection[CountRecord] = (),
     starts: Collection[StartRecord] = (),
 ) -> None:
-    """Every cell once a round, by itself. What `been` names, by round and cell, is there already; so are `starts`.
+    """Every cell once a round, by itself. What has `been` counted stays, and what had failed is tried again.
 
-    A cell that dies, or cannot be proven, does not keep the others waiting.
+    A cell that dies, or cannot be proven, does not keep the others waiting. `starts` are those that there were.
     """
     for planned in session.plan.rounds:
         for cell in session.plan.cells:
-            if (planned.number, cell.name) in been:
+            earlier = [one for one in been if (one.round, one.cell) == (planned.number, cell.name)]
+            if any(not one.reasons for one in earlier):
                 continue
             start = 1 + sum((one.round, one.cell) == (planned.number, cell.name) for one in starts)
             session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: counting")
-            try:
-                _one(session.only(cell), counting, planned.number, start)
-            except TestbedError as error:
-                if getattr(error, "end_was_asked", False):
-                    raise
-                session.reporter.note(f"round {planned.number}, {cell.name}: {error}")
-                _keep(session, CountRecord(planned.number, cell.name, 0, 0, 0.0, (str(error),)), b"")
+            begun, seen = time.monotonic(), _Seen()
+            with tempfile.TemporaryFile(dir=session.run.folder) as profile:
+                try:
+                    _one(session.only(cell), counting, (planned.number, start), seen, profile)
+                except TestbedError as error:
+                    seen.reasons.append(str(error))
+                for reason in seen.reasons:
+                    session.reporter.note(f"round {planned.number}, {cell.name}: {reason}")
+                seconds, reasons = round(time.monotonic() - begun, 1), tuple(seen.reasons)
+                kept = CountRecord(
+                    *(planned.number, cell.name, seen.parts, seen.expected, seconds, seen.legs, reasons),
+                    attempt=1 + len(earlier),
+                )
+                profile.seek(0)
+                with session.run.part(record.FOLDER, kept.id) as folder:
+                    record.keep(profile, folder)
+                    store.dump(kept, folder / record.RECORD)
 
 
-def _one(session: Session, counting: Counting, number: int, start: int) -> None:
+def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Seen, profile: IO[bytes]) -> None:
+    """One fresh start, in the given round and the so-manieth there."""
     (cell,) = session.plan.cells
-    begun = time.monotonic()
-    with session.fresh(number, start) as (starts, stations):
+    with session.fresh(*place) as (starts, stations):
         (started,), (station,) = starts.values(), stations.values()
         if started.reasons:
             raise TestbedError(f"cell {cell.name}: {'; '.join(started.reasons)}")
-        station.log_latency(wanted=False)  # it would be counted as well
         scenario = session.plan.scenario_of(cell.name)
-        calls = counting.warmup_calls + counting.calls
-        said = station.rehearse(scenario, load.parts(calls, RATE_PER_S, cell.subscribers))
-        setup = session.plan.scenario(scenario.setup).legs if scenario.setup else ()
-        expected = 1 + len(setup) * cell.subscribers + len(scenario.legs) * (1 + calls)  # the probe, a call's rehearsal
-        found, content = _profile(station, started, expected)
-        seconds = time.monotonic() - begun
-        kept = CountRecord(number, cell.name, found, expected, round(seconds, 1), (said,) if said else ())
-        if not said and found != expected:
-            reason = f"Kamailio has handled {found} messages, and {expected} belong to a leg or a start"
-            kept = replace(kept, reasons=(f"{reason}: a scenario with replies, or requests of no leg, is not counted",))
-        for reason in kept.reasons:
-            session.reporter.note(f"round {number}, {cell.name}: {reason}")
-        _keep(session, kept, content)
-        station.stop()
+        seen.legs = _legs(session, started, scenario)
+        station.log_latency(wanted=False)  # it would be counted as well
+        before, calls = station.log_size(), counting.warmup_calls + counting.calls
+        if said := station.rehearse(scenario, load.parts(calls, RATE_PER_S, cell.subscribers)):
+            raise TestbedError(said)
+        seen.expected = _requests(session, cell, scenario, calls)
+        seen.parts = _profile(station, started, seen.expected, profile)
+        if seen.parts != seen.expected:
+            reason = f"Kamailio has handled {seen.parts} messages, and {seen.expected} belong to a leg or a start"
+            seen.reasons.append(f"{reason}: a scenario with replies, or requests of no leg, is not counted")
+        found = latency.tally(station.log(before), "", scenario.legs)
+        if found.errors:
+            seen.reasons.append(f"Kamailio has logged {len(found.errors)} errors: {found.errors[0].strip()}")
+        code = station.stop()
+        if code != cell.known_end:
+            seen.reasons.append(f"Kamailio ended with exit code {code}")
 
 
-def _keep(session: Session, kept: CountRecord, content: bytes) -> None:
-    with session.run.part(record.FOLDER, kept.id) as folder:
-        record.keep(content, folder)
-        store.dump(kept, folder / record.RECORD)
+def _legs(session: Session, started: StartRecord, scenario: Scenario) -> tuple[str, ...]:
+    """Of a call, in the order of its requests: as the rehearsal's one call has shown, the last thing before."""
+    log = session.run.evidence / "starts" / started.id / "kamailio.log"
+    found = latency.order(log.read_bytes(), scenario.legs)
+    if sorted(found) != sorted(rule.leg for rule in scenario.legs):
+        said = f"a call's requests were {', '.join(found) or 'none'}"
+        raise TestbedError(f"{said}: which is which leg is told by their order, so each has to come once")
+    return found
 
 
-def _profile(station: Station, start: StartRecord, expected: int) -> tuple[int, bytes]:
+def _requests(session: Session, cell: Cell, scenario: Scenario, calls: int) -> int:
+    """The probe, each subscriber's set-up, a call's rehearsal, and all that is warmed up with or counted."""
+    setup = session.plan.scenario(scenario.setup).legs if scenario.setup else ()
+    return 1 + len(setup) * cell.subscribers + len(scenario.legs) * (1 + calls)
+
+
+def _profile(station: Station, start: StartRecord, expected: int, into: IO[bytes]) -> int:
     """The worker's file, once it has as many parts as there were requests; the volume has room for the next."""
-    (worker,) = workers(start.processes)
-    file = f"{override.counts_of(station.cell.name)}.{worker}"
-    found = ask(station.kamailio, ["sh", "-c", _PARTS, "parts", file, str(expected), str(LOOKS)])
-    content = ask(station.kamailio, ["cat", file])
+    found = workers(start.processes)
+    if len(found) != 1:
+        raise TestbedError(f"cell {station.cell.name}: has {len(found)} UDP workers, of which one is counted")
+    file = f"{override.counts_of(station.cell.name)}.{found[0]}"
+    parts = ask(station.kamailio, ["sh", "-c", _PARTS, "parts", file, str(expected), str(LOOKS)])
+    content = ask(station.kamailio, ["cat", file], into)
     if content.code != 0:
         raise TestbedError(f"cell {station.cell.name}: callgrind has written nothing: {content.complaint}")
     ask(station.kamailio, ["rm", "-f", file])
-    return int(found.text), content.out
+    return int(parts.text or 0)

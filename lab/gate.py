@@ -17,6 +17,24 @@ from lab.verdict import AA_ALPHA, Leg, Ruling, Verdict
 NAMES = ("base", "candidate")  # cells are called after their engine and these
 ATTEMPTS = 2  # of which both must call a regression one
 ALL = " (all requests)"  # after a leg's name: by the mean of all, not by the trimmed one
+# By instructions, and by time: what that means.
+_ALONE = ". It executes no more and takes longer: caches, locks, the kernel and waiting show in time alone"
+_DISAGREE = {
+    (Verdict.PASS, Verdict.REGRESSION): _ALONE,
+    (Verdict.IMPROVEMENT, Verdict.REGRESSION): _ALONE,
+    (
+        Verdict.REGRESSION,
+        Verdict.PASS,
+    ): ". It executes more, and takes no time that would matter",
+    (Verdict.REGRESSION, Verdict.INCONCLUSIVE): ". It executes more, and what time says is not known",
+    (Verdict.REGRESSION, Verdict.INVALID): ". It executes more, and what time says is not known",
+    (
+        Verdict.REGRESSION,
+        Verdict.IMPROVEMENT,
+    ): ". It executes more and is faster: fewer misses, locks or waits",
+    (Verdict.IMPROVEMENT, Verdict.PASS): ". Only instructions have become fewer beyond delta",
+    (Verdict.PASS, Verdict.IMPROVEMENT): ". It executes as much as before and is faster: fewer misses, locks or waits",
+}
 _WORST_FIRST = (
     Verdict.REGRESSION,
     Verdict.INVALID,
@@ -49,7 +67,7 @@ class Gate:
     candidate: str
     kind: str
     engine: str
-    delta: float  # the slowdown that may pass, a ratio less 1
+    delta: float | None  # the slowdown that may pass, a ratio less 1; None where time was not asked for
     smallest_delta: float | None  # that this machine's noise lets a gate find; None: nobody has looked
     attempts: tuple[Attempt, ...]  # by time; none where only instructions were asked for
     verdict: Verdict
@@ -160,16 +178,10 @@ def together(counted: tuple[Verdict, str] | None, timed: tuple[Verdict, str] | N
     """One verdict of both gates, where both were asked for, and in a sentence what it means that they disagree."""
     if not (counted and timed):
         return counted or timed or (Verdict.INCONCLUSIVE, "nothing was measured")
-    said = f"by instructions {counted[0]}: {counted[1]}; by time {timed[0]}: {timed[1]}"
     kinds = {counted[0], timed[0]}
     worst = next(one for one in _WORST_FIRST if one in kinds)
-    if counted[0] == Verdict.REGRESSION and timed[0] != Verdict.REGRESSION:
-        said += ". It executes more than before, and time does not tell that from noise, or hides it in waiting"
-    elif timed[0] == Verdict.REGRESSION and counted[0] != Verdict.REGRESSION:
-        said += ". It executes no more and takes longer: caches, locks, the kernel and waiting show in time alone"
-    elif Verdict.IMPROVEMENT in kinds and Verdict.PASS in kinds:
-        said += ". Only one of them has improved beyond delta"
-    return worst, said
+    said = f"by instructions {counted[0]}: {counted[1]}; by time {timed[0]}: {timed[1]}"
+    return worst, said + _DISAGREE.get((counted[0], timed[0]), "")
 
 
 def condemned(attempt: Attempt) -> list[str]:

@@ -9,7 +9,7 @@ lab.frames reads the same declaration, column by column instead of line by line.
 """
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,6 +107,21 @@ def tally(
         further_errors=errors.further,
         further_malformed=malformed.further,
     )
+
+
+def order(log: bytes | Iterable[bytes], legs: tuple[LegRule, ...]) -> tuple[str, ...]:
+    """Legs in the order in which the last call's requests were handled, of a log in which it was alone."""
+    leg_of = {(rule.method, rule.cseq, rule.order): rule.leg for rule in legs}
+    last: deque[tuple[str, int]] = deque(maxlen=len(legs))
+    for line, _ in _lines(log):
+        if found := LINE.fullmatch(line):
+            last.append((found["method"], int(found["cseq"])))
+    come = Counter[tuple[str, int]]()
+    told: list[str] = []
+    for kind in last:
+        come[kind] += 1
+        told.append(leg_of.get((*kind, come[kind]), OTHER))
+    return tuple(told)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ LOCAL_PORT = 5070  # of the first SIPp process; others have the next ones
 SCREEN_SECONDS = 60
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
-COUNTED_SECONDS = 100  # for calls one by one under valgrind, where each takes some 10 ms
+COUNTED_CALL_SECONDS = 0.5  # under valgrind, at most: some 50 to 150 ms were seen, on busy CPUs
 PROBE_SECONDS = 5
 COUNTED_PROBE_SECONDS = 60
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone
@@ -113,7 +113,9 @@ def once(scenario: Scenario, subscribers: int, part: Part, time: int = 1, *, one
     `time` counts how often that is done, and gives each its own Call-IDs: a registrar takes no CSeq twice of one (but
     within 20 s, when it may be a retransmission: usrloc's cseq_delay).
     """
-    seconds = COUNTED_SECONDS if one_by_one else part.calls / part.rate_per_s + GRACE_SECONDS
+    seconds = part.calls / part.rate_per_s + GRACE_SECONDS
+    if one_by_one:
+        seconds = COUNTED_PROBE_SECONDS + part.calls * COUNTED_CALL_SECONDS
     return [
         *_sipp(scenario, f"setup{f'.{time}' if time > 1 else ''}-{part.digit}", part, subscribers),
         *("-m", str(part.calls), *(("-l", "1", "-nr") if one_by_one else ("-l", str(part.calls + 1)))),

@@ -20,6 +20,7 @@ AA_SUFFIX = "-aa"
 AUTO = "auto"
 _LESS_LOG = "fewer or shorter slices a round, and more rounds instead"
 REQUEST_LOG_BYTES = 128  # a latency line
+PROFILE_BYTES = 100_000  # callgrind's of a request, some
 LOG_VOLUME_BYTES = 2**30  # of compose.yaml
 # Keys of an experiment, and fields of a cell, of which a list makes cells; how a cell's name says them, in that order.
 FACTORS = {
@@ -138,25 +139,66 @@ def only(plan: Plan, cell: Cell) -> Plan:
 
 
 def counted(plan: Plan, counting: Counting, repeats: int) -> Plan:
-    """The same cells, whose instructions are counted in so many fresh starts, with one worker each."""
-    # What differs in how it is observed alone, or is the baseline once more, would be counted twice.
-    cells = tuple(replace(cell, children=1) for cell in plan.hosts if cell.name != plan.aa_cell and cell.observe == LOG)
-    rounds = tuple(RoundPlan(number, ()) for number in range(1, repeats + 1))
+    """The same cells, whose instructions are counted in so many fresh starts, with one worker each.
+
+    BadInputError where that would not be what it seems: of a specimen, of first registrations, or of too many calls.
+    """
+    alike: dict[Cell, str] = {}  # what a count depends on -> the first cell that has it
+    for cell in plan.cells:
+        if cell.observe == LOG and cell.name != plan.aa_cell:
+            alike.setdefault(_as_counted(cell), cell.name)
+    first = alike.get(_as_counted(baseline(plan)), "")
+    cells = tuple(
+        replace(
+            plan.cell(name),
+            children=1,
+            baseline=alike.get(_as_counted(plan.cell(plan.cell(name).baseline)), first),
+        )
+        for name in alike.values()
+    )
+    if problem := _uncountable(plan, cells, counting):
+        raise BadInputError(f"{plan.experiment}: {problem}", remedy="see docs/counting.md")
+    gone = [cell.name for cell in plan.cells if cell.name not in {*alike.values(), plan.aa_cell}]
     return _hashed(
         replace(
             plan,
             cells=cells,
-            aa_cell=baseline(plan).name,
-            rounds=rounds,
+            aa_cell=first,
+            rounds=tuple(RoundPlan(number, ()) for number in range(1, repeats + 1)),
             repeats=0,
             turn_msec=0,
+            keep_awake=False,
             sipp_processes=1,
             rate_share=None,
             looks=(),
             half_width=None,
             counting=counting,
+            left_out=(*plan.left_out, *(f"{name}: a count of it would be one of another cell again" for name in gone)),
         )
     )
+
+
+def _uncountable(plan: Plan, cells: Sequence[Cell], counting: Counting) -> str:
+    """Why that would not be a count of what it seems; nothing where it would."""
+    if plan.specimen:
+        return "a specimen is shown as it was timed, and is not counted"
+    if _as_counted(baseline(plan)) not in map(_as_counted, cells):
+        return f"{baseline(plan).name} is observed as {baseline(plan).observe!r}, and only {LOG!r} is counted"
+    for cell in cells:
+        scenario = plan.scenario(cell.scenario)
+        if scenario.bindings and not scenario.setup and counting.warmup_calls < cell.subscribers:
+            return (
+                f"{cell.name} has {cell.subscribers} subscribers, whose first registrations would be counted: "
+                f"--warmup-calls {cell.subscribers}, or fewer subscribers"
+            )
+        if (counting.calls + counting.warmup_calls) * len(scenario.legs) * PROFILE_BYTES > LOG_VOLUME_BYTES // 2:
+            return f"{counting.calls} calls are too many: their profiles do not fit into the log volume"
+    return ""
+
+
+def _as_counted(cell: Cell) -> Cell:
+    """Without what a count does not depend on."""
+    return replace(cell, name="", baseline="", shares="", children=1, rate_per_s=0, slice_seconds=0.0)
 
 
 def stopped(plan: Plan, rounds: int) -> Plan:

@@ -139,8 +139,7 @@ def resume(  # noqa: PLR0913
                 if kept.asked.capacity:
                     _search(kept, session, conditions)
                 elif plan.counting:
-                    been = {(one.round, one.cell) for one in kept.counts}
-                    counter.count(session, plan.counting, been, kept.starts)
+                    counter.count(session, plan.counting, kept.counts, kept.starts)
                 else:
                     _measure(kept, session, conditions, enough)
     return folder

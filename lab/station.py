@@ -193,7 +193,7 @@ class Station:
 
     def rehearse(self, scenario: Scenario, parts: Iterable[load.Part]) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
-        before = self._log_size()
+        before = self.log_size()
         self.rehearsals += 1
         answers = self.fire(
             self.aim(
@@ -216,7 +216,7 @@ class Station:
         """Wait until it logs no more: a module that looks for what is not there takes CPU time for seconds."""
         size = -1
         for _ in range(SETTLE_LOOKS):
-            before, size = size, self._log_size()
+            before, size = size, self.log_size()
             if size == before:
                 return
             time.sleep(1)  # between two looks
@@ -251,7 +251,8 @@ class Station:
             return bytes(self.kamailio.logs(stdout=False)[offset:])
         return self.holder.read(override.log_of(self.cell.name), offset)
 
-    def _log_size(self) -> int:
+    def log_size(self) -> int:
+        """How much that is, in bytes."""
         if self.way.sink == "docker":
             return len(self.log())
         return self.holder.size(override.log_of(self.cell.name))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lab import figures, store
+from lab.errors import BadInputError
 from lab.figures import LegComparison, LegFigures, Steadiness
 from lab.frames import Frames, load
 from lab.latency import Pooled, pooled
@@ -107,6 +108,9 @@ def is_complete(run: Path) -> bool:
 
 def read(run: Path) -> Summary:
     """Read what `write` wrote, in this version or an earlier one."""
+    plan = run / "evidence" / "plan.json"
+    if not (run / FILE).exists() and plan.is_file() and store.load(Plan, plan).counting:
+        raise BadInputError(f"{run.name}: is a count of instructions", remedy=f"lab report {run.name} shows it")
     version = store.load(_Versioned, run / FILE).schema_version  # first: fields differ from version to version
     store.require_known(version, run / FILE)
     return _made_of(run) if version < SCHEMA_VERSION else store.load(Summary, run / FILE)

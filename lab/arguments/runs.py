@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
 
     count = commands.add(
         "count",
-        "count the instructions of a request, by callgrind: the same on any machine, however busy it is",
+        "count the instructions of a request, by callgrind: the same however busy the machine is",
         "  lab count                                    native, Lua and Python 3\n"
         "  lab count experiments/engines.toml           every engine of the release\n"
         "  lab count mine.toml --repeats 10 --json | jq '.cells | map_values(.legs | map_values(.instructions))'",

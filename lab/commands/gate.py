@@ -52,7 +52,7 @@ def gate(options: argparse.Namespace) -> int:
         candidate=options.candidate,
         kind=asked.pair.kind,
         engine=options.engine,
-        delta=delta or 0.0,
+        delta=delta,
         smallest_delta=known,
         attempts=tuple(timed),
         verdict=verdict,
@@ -77,8 +77,8 @@ def _deltas(options: argparse.Namespace) -> tuple[float | None, float | None]:
     asked = options.delta_instructions or (options.delta if options.by == INSTRUCTIONS else None)
     delta, counted = options.delta or DELTA, asked or DELTA_INSTRUCTIONS
     if options.by != TIME and counted < LEAST_DELTA:
-        problem = f"a delta of {counted:.2%} is less than what is left between fresh starts ({LEAST_DELTA / 2:.1%})"
-        raise BadInputError(problem, remedy=f"{LEAST_DELTA:.1%} or more: docs/counting.md")
+        problem = f"{counted:.2%} more instructions are less than the {LEAST_DELTA:.1%} that can be asked for"
+        raise BadInputError(problem, remedy="fresh starts may differ by half of that: docs/counting.md")
     return (None if options.by == INSTRUCTIONS else delta), (None if options.by == TIME else counted)
 
 

@@ -78,7 +78,7 @@ def resume(options: argparse.Namespace) -> int:
     def go_on(reporter: Reporter) -> None:
         resume.resume(kept.folder, client, judges=judges, reporter=reporter, share_cpus=options.share_cpus)
 
-    if kept.asked.capacity:
+    if kept.asked.capacity or kept.plan.counting:
         go_on(Lines(console))
     else:
         with RunProgress(console, kept.plan, already=[record.plan for _, record in kept.slices]) as progress:
@@ -89,10 +89,14 @@ def resume(options: argparse.Namespace) -> int:
 def frames(options: argparse.Namespace) -> int:
     """Figures again, from the evidence; frames as CSV, too, where that is asked for."""
     from lab import capacity, dataset, store
+    from lab.counts import figures as counts
+    from lab.errors import BadInputError
 
     folder = store.find(options.results, options.run)
+    if options.csv and (capacity.is_one(folder) or counts.is_one(folder)):
+        raise BadInputError(f"{folder.name}: has no frames", remedy=f"its figures: lab report {folder.name} --json")
     code = _analyse(folder, as_json=options.json)
-    if options.csv and not capacity.is_one(folder):
+    if options.csv:
         dataset.write_csv(folder)
     return code
 

@@ -6,7 +6,7 @@ then called by their numbers, so a part cannot be read without those before it.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,114 +43,144 @@ class Arc(NamedTuple):
     callee: Function
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """What some lines of a file say that no blank one divides: mostly a function. The same lines are the same block."""
+
+    own: tuple[tuple[Function, int], ...]  # instructions of functions themselves
+    calls: tuple[tuple[Arc, int, int], ...]  # how often, and instructions of all that they led to
+    object: str  # that holds for the lines after it
+    file: str
+    total: int  # instructions of its functions
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One dump: what has been executed since the one before."""
+
+    blocks: tuple[Block, ...]
+    total: int  # as callgrind says, and as its blocks add up
+
+
 @dataclass(slots=True)
 class Part:
-    """What one dump has: instructions of functions themselves, and of calls with all that they led to."""
+    """What some requests have together: instructions of functions, and of calls with all that they led to."""
 
     own: Counter[Function] = field(default_factory=Counter)
     calls: Counter[Arc] = field(default_factory=Counter)
     inclusive: Counter[Arc] = field(default_factory=Counter)
-    total: int = 0  # as callgrind says
 
-    def add(self, other: "Part") -> None:
-        """Both together."""
-        self.own.update(other.own)
-        self.calls.update(other.calls)
-        self.inclusive.update(other.inclusive)
-        self.total += other.total
+    @property
+    def total(self) -> int:
+        """Of all functions."""
+        return self.own.total()
+
+    def add(self, blocks: Mapping[Block, int]) -> None:
+        """These as well, each so many times."""
+        for block, times in blocks.items():
+            for function, instructions in block.own:
+                self.own[function] += times * instructions
+            for arc, number, instructions in block.calls:
+                self.calls[arc] += times * number
+                self.inclusive[arc] += times * instructions
 
 
-def count(lines: Iterable[str]) -> int:
-    """How many parts there are, that of the program's end included."""
-    return sum(line.startswith("part: ") for line in lines)
+def together(requests: Iterable[Request]) -> Part:
+    """Of several requests, of which most blocks are the same."""
+    found: Counter[Block] = Counter()
+    for request in requests:
+        found.update(request.blocks)
+    part = Part()
+    part.add(found)
+    return part
 
 
-def parts(lines: Iterable[str], wanted: range) -> Iterator[Part]:
+def requests(lines: Iterable[str], wanted: range) -> Iterator[Request]:
     """Those parts of a file, which are numbered from 0, in order.
 
     Raises BadInputError with the number of the line that is none of callgrind's, or where a part does not add up.
     """
-    reader, part, number = _Reader(), None, -1
+    reader, number = _Reader(), -1
+    waiting: list[str] = []
+    blocks: list[Block] = []
     for at, line in enumerate(lines, start=1):
         try:
             if line.startswith("part: "):
                 number += 1
                 if number >= wanted.stop:
                     return
-                part = Part() if number in wanted else None
-                reader.begin(part)
-            elif line.startswith("totals: ") and part is not None:
-                reader.end()
-                part.total = int(line.split()[1])
-                _check(part)
-                yield part
-                part = None
+                reader.begin()
+                waiting, blocks = [], []
+            elif line == "\n" or line.startswith("totals: "):
+                blocks.append(reader.read(waiting))
+                waiting = []
+                if line != "\n" and number in wanted:
+                    yield _request(blocks, int(line.split()[1]))
             else:
-                reader.take(line)
+                waiting.append(line)
         except (ValueError, KeyError, IndexError) as error:
-            raise BadInputError(f"line {at}: not callgrind's: {line[:80].rstrip()!r}: {error}") from error
+            said = (waiting or [line])[0][:80].rstrip()
+            message = f"{'up to ' * bool(waiting)}line {at}: not callgrind's: {said!r}: {error}"
+            raise BadInputError(message) from error
 
 
-def _check(part: Part) -> None:
-    found = part.own.total()
-    if found != part.total:
-        raise ValueError(f"its functions have {found} instructions, all of it {part.total}")
+def _request(blocks: Sequence[Block], total: int) -> Request:
+    found = sum(block.total for block in blocks)
+    if found != total:
+        raise ValueError(f"its functions have {found} instructions, all of it {total}")
+    return Request(tuple(blocks), total)
 
 
 class _Reader:
-    """Where in a file we are. A million lines are read a second: hence the care about what is done for each."""
+    """Where in a file we are. Requests are much alike, so most blocks have been there before, word by word."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {"object": {}, "file": {}, "function": {}}
-        self._costs: dict[str, int] = {}  # lines that were read before
-        self.begin(None)
+        self._known: dict[tuple[str, str, str], Block] = {}
+        self.begin()
 
-    def begin(self, part: Part | None) -> None:
+    def begin(self) -> None:
         """A part: nothing of the one before holds but the names."""
-        self._part = part
-        self._object = self._file = self._current = ""
-        self._function = Function("", "", "")
-        self._own = 0
-        self._called_object = self._called_file = ""
-        self._called: Function | None = None
-        self._times = 0
+        self._object = self._file = ""
 
-    def end(self) -> None:
-        """Of a function: what it has executed itself is known."""
-        if self._own and self._part is not None:
-            self._part.own[self._function] += self._own
-        self._own = 0
+    def read(self, lines: Sequence[str]) -> Block:
+        """The next block."""
+        key = ("".join(lines), self._object, self._file)
+        block = self._known.get(key) or self._new(lines)
+        self._known[key] = block
+        self._object, self._file = block.object, block.file
+        return block
 
-    def take(self, line: str) -> None:
-        """One line of it."""
-        if line[0] in _POSITION:
-            if self._part is not None:
-                self._cost(self._part, line)
-            return
-        key, sign, rest = line.partition("=")
-        if sign and key in _TABLES:
-            self._named(key, self._name(_TABLES[key], rest.rstrip("\n")))
-        elif sign and key == "calls":
-            self._times = int(rest.split()[0])
-
-    def _named(self, key: str, name: str) -> None:
-        if key == "ob":
-            self._object = name
-        elif key == "fl":
-            self._file = self._current = name
-        elif key == "fn":
-            self.end()
-            self._function = Function(self._object, self._file, name)
-        elif key == "cob":
-            self._called_object = name
-        elif key in {"cfi", "cfl"}:
-            self._called_file = name
-        elif key in {"fi", "fe"}:  # another file's lines that the compiler has put into this function: they are its own
-            self._current = name
-        elif key == "cfn":
-            # What is not said is as it is around the call.
-            self._called = Function(self._called_object or self._object, self._called_file or self._current, name)
-            self._called_object = self._called_file = ""
+    def _new(self, lines: Sequence[str]) -> Block:
+        own: Counter[Function] = Counter()
+        calls: list[tuple[Arc, int, int]] = []
+        # Of a call, what is not said is as it is around it. A file's lines that the compiler has put into a function
+        # (fi, fe) are that function's own.
+        at = {"ob": self._object, "fl": self._file, "fi": self._file}
+        called: dict[str, str] = {}
+        function, times = Function("", "", ""), 0
+        for line in lines:
+            key, sign, rest = line.partition("=")
+            if line[0] in _POSITION:
+                words = line.split()
+                instructions = int(words[1]) if len(words) > 1 else 0
+                if "cfn" in called:
+                    callee = Function(called.get("cob", at["ob"]), called.get("cfi", at["fi"]), called["cfn"])
+                    calls.append((Arc(function, callee), times, instructions))
+                    called = {}
+                else:
+                    own[function] += instructions
+            elif sign and key in _TABLES:
+                name = self._name(_TABLES[key], rest.rstrip("\n"))
+                if key == "fn":
+                    function = Function(at["ob"], at["fl"], name)
+                elif key.startswith("c"):
+                    called["cfi" if key == "cfl" else key] = name
+                else:
+                    at |= {"fl": name, "fi": name} if key == "fl" else {"fi" if key == "fe" else key: name}
+            elif sign and key == "calls":
+                times = int(rest.split()[0])
+        return Block(tuple(own.items()), tuple(calls), at["ob"], at["fl"], own.total())
 
     def _name(self, table: str, text: str) -> str:
         match = _NAME.match(text)
@@ -160,16 +190,3 @@ class _Reader:
         if name is not None:
             self._names[table][number] = name
         return self._names[table][number]
-
-    def _cost(self, part: Part, line: str) -> None:
-        instructions = self._costs.get(line)
-        if instructions is None:
-            words = line.split()
-            instructions = self._costs[line] = int(words[1]) if len(words) > 1 else 0
-        if self._called is None:
-            self._own += instructions
-            return
-        arc = Arc(self._function, self._called)
-        part.calls[arc] += self._times
-        part.inclusive[arc] += instructions
-        self._called = None

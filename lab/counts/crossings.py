@@ -7,10 +7,11 @@ from lab.counts import shares
 from lab.counts.callgrind import Function, Part
 
 # Where each engine module begins such a call: sr_kemi_lua_exec_func, sr_apy_kemi_exec_func, ...
-_BEGIN = re.compile(r"\w*kemi\w*_exec_func\Z")
+# Ruby's module has functions of its own for pseudo-variables, which call each other.
+_BEGIN = re.compile(r"\w*kemi\w*_exec_func\Z|app_ruby_pv_(get[a-z]*|set[a-z]*|unset|is_null)\Z")
 # It, what is there for each function of KEMI, and what hands the arguments on: whatever these call in Kamailio is what
 # the script has asked for.
-_WITHIN = re.compile(r"\w*kemi\w*_exec_func(_ex|_\d+)?\Z")
+_WITHIN = re.compile(r"\w*kemi\w*_exec_func(_ex|_\d+)?\Z|app_ruby_pv_\w+\Z")
 _HELPERS = re.compile(r"sr_kemi_return_\w+|get_debug_\w+|get_cfg_\w+")
 _NOT_KAMAILIO = frozenset({shares.ENGINE, shares.INTERPRETER, shares.LIBC, shares.OTHER})
 

@@ -1,12 +1,13 @@
 """From the profiles of a run to instructions per request: `counts.json`, explained in docs/counting.md."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import store
 from lab.counts import callgrind, crossings, record, shares
-from lab.counts.callgrind import Part
+from lab.counts.callgrind import Block, Part, Request
 from lab.counts.record import CountRecord
 from lab.errors import BadInputError
 from lab.model import Cell, Counting, Plan
@@ -76,16 +77,22 @@ class Counts:
 class Requests:
     """Those of one leg in one fresh start: all of them together, and what each took."""
 
-    whole: Part = field(default_factory=Part)
+    blocks: Counter[Block] = field(default_factory=Counter)
     totals: list[int] = field(default_factory=list)
+
+    def add(self, request: Request) -> None:
+        """One more."""
+        self.blocks.update(request.blocks)
+        self.totals.append(request.total)
 
 
 Profiles = dict[str, list[dict[str, Requests]]]  # cell -> fresh start -> leg
 
 
 def is_one(folder: Path) -> bool:
-    """Whether a run's folder has counts, and no slices to compare."""
-    return (folder / "evidence" / record.FOLDER).is_dir()
+    """Whether a run's folder has counts, if there are any yet, and no slices to compare."""
+    plan = folder / "evidence" / "plan.json"
+    return plan.is_file() and store.load(Plan, plan).counting is not None
 
 
 def write(folder: Path, profiles: Profiles | None = None) -> Counts:
@@ -109,8 +116,7 @@ def collect(folder: Path) -> Profiles:
     found: Profiles = {cell.name: [] for cell in plan.cells}
     for place, kept in _records(folder):
         if not kept.reasons:
-            names = [rule.leg for rule in plan.scenario_of(kept.cell).legs]
-            found[kept.cell].append(_requests(names, plan.counting, place, kept))
+            found[kept.cell].append(_requests(plan.counting, place, kept))
     return found
 
 
@@ -160,20 +166,13 @@ def _cell(plan: Plan, cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> C
     )
 
 
-def _requests(names: Sequence[str], counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
+def _requests(counting: Counting, folder: Path, found: CountRecord) -> dict[str, Requests]:
     """The counted parts of one profile, by legs: calls came one by one, so each has its requests in their order."""
-    wanted = range(found.parts - counting.calls * len(names), found.parts)
-    legs = {name: Requests() for name in names}
-    try:
-        with record.profile(folder) as lines:
-            for number, part in enumerate(callgrind.parts(lines, wanted)):
-                leg = legs[names[number % len(names)]]
-                leg.whole.add(part)
-                leg.totals.append(part.total)
-    except (OSError, EOFError, record.DAMAGED) as error:
-        raise BadInputError(f"{folder / record.PROFILE}: cannot be read: {error}") from error
-    except BadInputError as error:
-        raise BadInputError(f"{folder / record.PROFILE}: {error}") from error
+    wanted = range(found.parts - counting.calls * len(found.legs), found.parts)
+    legs = {name: Requests() for name in found.legs}
+    with record.profile(folder) as lines:
+        for number, request in enumerate(callgrind.requests(lines, wanted)):
+            legs[found.legs[number % len(found.legs)]].add(request)
     if sum(len(leg.totals) for leg in legs.values()) != len(wanted):
         raise BadInputError(f"{folder / record.PROFILE}: has fewer parts than {found.parts}, which its record says")
     return legs
@@ -183,7 +182,7 @@ def _leg(starts: Sequence[Requests]) -> LegCount:
     """Of the requests of each fresh start."""
     whole, totals = Part(), [total for start in starts for total in start.totals]
     for start in starts:
-        whole.add(start.whole)
+        whole.add(start.blocks)
     found, number = crossings.of(whole), len(totals)
     return LegCount(
         instructions=whole.total / number,

@@ -23,7 +23,7 @@ from lab.store import SCHEMA_VERSION
 FOLDER = "frames"
 EVIDENCE = "evidence"
 GROUP_ROWS = 100_000  # at least, of the messages, but for the last ones
-_REMEDY = "make them from the evidence: lab frames RUN"
+_REMEDY = "make them from the evidence: lab frames RUN (a search of capacity and a count have none: lab report RUN)"
 _PANDAS = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype(), pa.bool_(): pd.BooleanDtype()}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lab import experiment
 from lab.counts import tree
 from lab.counts.callgrind import Part
 from lab.counts.figures import RECEIVE, Counts, LegCount, Profiles, ratios
@@ -13,6 +14,7 @@ from lab.report.page import Report
 from lab.report.section import Section
 from lab.report.story import called
 
+TRAVELS = "Instructions are the same with these images wherever the C library finds a processor of the same kind."
 LEAST = 0.004  # share of a request: what is less is not drawn by itself
 DIFFERENT = 15  # functions that are told
 
@@ -36,15 +38,24 @@ def build(folder: Path, plan: Plan, found: Counts, profiles: Profiles) -> Report
             *_trees(found, profiles, names),
             *_differences(found, profiles, names),
             *_notes(found),
-            *machine.environment_of(folder, plan, "Instructions are the same on any machine that runs these images."),
+            *machine.environment_of(folder, plan, TRAVELS),
         ),
-        again=("./justw", "lab", "count", f"results/{folder.name}/evidence/experiment.toml", *_options(found)),
+        again=_again(folder, plan, found),
     )
 
 
-def _options(found: Counts) -> Iterator[str]:
-    yield from ("--calls", str(found.counting.calls), "--warmup-calls", str(found.counting.warmup_calls))
-    yield from ("--repeats", str(found.rounds))
+def _again(folder: Path, plan: Plan, found: Counts) -> tuple[str, ...]:
+    """The command that did it, with its numbers; of a gate that gate's."""
+    kept = folder / "evidence" / "experiment.toml"
+    if kept.is_file() and (command := experiment.command_of(kept.read_text(encoding="utf-8"))):
+        return ("./justw", *command)
+    given = ("--kamailio-source", "SOURCE") if any(name.startswith("kamailio ") for name in plan.inputs) else ()
+    counting = found.counting
+    return (
+        *("./justw", "lab", "count", f"results/{folder.name}/evidence/experiment.toml"),
+        *("--calls", str(counting.calls), "--warmup-calls", str(counting.warmup_calls), "--repeats", str(found.rounds)),
+        *given,
+    )
 
 
 def _answers(found: Counts, names: Mapping[str, str]) -> Iterator[str]:
@@ -85,37 +96,37 @@ def _group(one: LegCount, part: str) -> float:
 def _trees(found: Counts, profiles: Profiles, names: Mapping[str, str]) -> Iterator[Section]:
     for leg, cells in counts.by_leg(found):
         for name in cells:
-            grown = _grown(profiles, name, leg)
+            part, requests = _requests(profiles, name, leg)
+            grown = _grown(part, requests, LEAST)
             if grown is None:
                 continue
-            requests = sum(len(start[leg].totals) for start in profiles[name])
-            cell = found.cells[name]
             yield Section(
                 f"tree-{leg}-{name}",
                 f"Where they go: {leg}, {names[name]}",
                 "Each bar is a function, as wide as all that it led to, below the one that called it. Functions that "
                 "call each other in a circle are one bar. The table has what a function executes itself.",
                 ("function", "instructions", "of all"),
-                tuple(_own(profiles, name, leg, requests)),
+                tuple(_own(part, requests)),
                 lambda grown=grown: flame.draw(grown),  # type: ignore[misc]
                 listed=name == next(iter(cells)),
             )
-            before = _grown(profiles, cell.baseline, leg) if cell.baseline in cells else None
-            if before and cell.baseline != name and found.cells[cell.baseline].engine == cell.engine:
+            baseline = found.cells[name].baseline
+            if baseline != name and baseline in cells and found.cells[baseline].engine == found.cells[name].engine:
+                # Finer than what is drawn: what is there in one of them by a hair is in the other as well.
+                before = _grown(*_requests(profiles, baseline, leg), LEAST / 20)
                 yield Section(
                     f"change-{leg}-{name}",
-                    f"What has changed: {leg}, {names[name]} against {names[cell.baseline]}",
-                    f"The tree of {names[name]}: what executes more than in that of {names[cell.baseline]}, or less.",
+                    f"What has changed: {leg}, {names[name]} against {names[baseline]}",
+                    f"The tree of {names[name]}: what executes more than in that of {names[baseline]}, or less.",
                     draw=lambda grown=grown, before=before: flame.draw(  # type: ignore[misc]
                         grown, *flame.changes(grown, before)
                     ),
                 )
 
 
-def _grown(profiles: Profiles, name: str, leg: str) -> Node | None:
+def _grown(part: Part, requests: int, least: float) -> Node | None:
     """A mean request's tree."""
-    whole, requests = _whole(profiles, name, leg)
-    grown = tree.grow(whole, RECEIVE, LEAST)
+    grown = tree.grow(part, RECEIVE, least)
     return grown and _mean(grown, requests)
 
 
@@ -124,19 +135,19 @@ def _mean(node: Node, requests: int) -> Node:
     return Node(node.function, node.instructions / requests, node.circle, below)
 
 
-def _whole(profiles: Profiles, name: str, leg: str) -> tuple[Part, int]:
-    whole = Part()
+def _requests(profiles: Profiles, name: str, leg: str) -> tuple[Part, int]:
+    """All of a leg's together, and how many there are."""
+    part = Part()
     for start in profiles[name]:
-        whole.add(start[leg].whole)
-    return whole, sum(len(start[leg].totals) for start in profiles[name])
+        part.add(start[leg].blocks)
+    return part, sum(len(start[leg].totals) for start in profiles[name])
 
 
-def _own(profiles: Profiles, name: str, leg: str, requests: int) -> Iterator[tuple[str, ...]]:
+def _own(part: Part, requests: int) -> Iterator[tuple[str, ...]]:
     """What executes most itself."""
-    whole, _ = _whole(profiles, name, leg)
-    for function, number in whole.own.most_common(DIFFERENT):
+    for function, number in part.own.most_common(DIFFERENT):
         told = f"{function.name} ({function.object.rpartition('/')[2]})"
-        yield told, counts.number(number / requests), f"{number / whole.total:.1%}"
+        yield told, counts.number(number / requests), f"{number / part.total:.1%}"
 
 
 def _differences(found: Counts, profiles: Profiles, names: Mapping[str, str]) -> Iterator[Section]:
@@ -144,8 +155,8 @@ def _differences(found: Counts, profiles: Profiles, names: Mapping[str, str]) ->
         compared = [name for name in cells if found.cells[name].baseline in cells.keys() - {name}]
         for name in compared:
             baseline = found.cells[name].baseline
-            (whole, requests), (other, others) = (_whole(profiles, one, leg) for one in (name, baseline))
-            rows = tree.differences(whole, requests, other, others, DIFFERENT)
+            (part, requests), (other, others) = (_requests(profiles, one, leg) for one in (name, baseline))
+            rows = tree.differences(part, requests, other, others, DIFFERENT)
             yield Section(
                 f"differences-{leg}-{name}",
                 f"What makes the difference: {leg}, {names[name]} against {names[baseline]}",

@@ -18,12 +18,12 @@ LETTER = 0.055  # inches, at most, at this size
 SIZE = 6
 SEEN_THROUGH = 0.55  # so that names can be read on any colour, in the light and in the dark
 SHORTEST = 4  # letters: a shorter name is left out
-MODULES = "other modules"
+MODULES, REST = "other modules", "others"
 COLOUR = dict(
     zip(
         (
             *(shares.CORE, shares.ENGINE, shares.INTERPRETER, shares.DATABASE, shares.MEMORY, MODULES, shares.LIBC),
-            shares.OTHER,
+            REST,
         ),
         COLOURS,
         strict=True,
@@ -35,7 +35,7 @@ Colour = Callable[[Node], str]
 def group(share: str) -> str:
     """A share, where all of Kamailio's modules are one."""
     known = {*shares.FIRST, *shares.LAST}
-    return share if share in COLOUR else shares.OTHER if share in known else MODULES
+    return share if share in COLOUR else REST if share in known else MODULES
 
 
 def whose(node: Node) -> str:
@@ -83,10 +83,11 @@ def _depth(node: Node) -> int:
     return 1 + max(map(_depth, node.calls), default=0)
 
 
-def changes(root: Node, before: Node) -> tuple[Colour, dict[str, str]]:
+def changes(root: Node, before: Node | None) -> tuple[Colour, dict[str, str]]:
     """Colours by what a function executes here beyond another tree, where it was called on the same way; a legend."""
     known: dict[tuple[str, ...], float] = {}
-    _paths(before, (), known)
+    if before:
+        _paths(before, (), known)
     here: dict[int, tuple[str, ...]] = {}
     _places(root, (), here)
     more, less, same = COLOURS[1], COLOURS[0], GRID

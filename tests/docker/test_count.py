@@ -135,7 +135,8 @@ def test_a_worker_that_dies_is_told(lab: Lab, tmp_path: Path) -> None:
 
 
 FEWEST_OF_A_TURN, SET_UP = 2, 1500  # instructions: Python makes a range and its iterator
-A_DIGIT = 0.02  # of a turn's: natively a number is written out, and those from 100 on have three digits
+TURNS = 1000, 2000
+A_DIGIT = 0.02  # of a turn's: natively a number is written out, and those from 1000 on have four digits
 # A loop of so many turns, which do next to nothing, and where it goes: at the head of every request.
 LOOPS = {
     "native.cfg": (
@@ -157,13 +158,13 @@ def with_loop(folder: Path, turns: int) -> Path:
         script = routing / name
         rewrite(script, head, head + loop.replace("TURNS", str(turns)))
     native = routing / "native.cfg"
-    native.write_text(native.read_text() + "\nmax_while_loops=1000\n")
+    native.write_text(native.read_text() + "\nmax_while_loops=3000\n")
     return routing
 
 
 def test_a_planted_loop_is_found_with_its_size(lab: Lab, tmp_path: Path) -> None:
-    """A second hundred turns take as much as the first, but for what sets a loop up, in each language and leg."""
-    routings = [scripts(tmp_path / "none"), *(with_loop(tmp_path / f"turns{turns}", turns) for turns in (100, 200))]
+    """A second thousand of turns takes as much as the first, but for what sets a loop up, in each language and leg."""
+    routings = [scripts(tmp_path / "none"), *(with_loop(tmp_path / f"turns{turns}", turns) for turns in TURNS)]
     file = lab.experiment(name="loops", routing=[str(routing) for routing in routings], baseline="native")
     ended = lab(
         "count", file, "--calls", "10", "--warmup-calls", "15", "--repeats", "1", "--json", patience_seconds=300
@@ -172,8 +173,9 @@ def test_a_planted_loop_is_found_with_its_size(lab: Lab, tmp_path: Path) -> None
     cells = json.loads(ended.output)["cells"]
     for engine in ("native", "lua", "python3"):
         for leg in ("challenge", "authenticated"):
-            none, hundred, two = (
-                cells[f"{engine}-{name}"]["legs"][leg]["instructions"] for name in ("none", "turns100", "turns200")
+            none, one, two = (
+                cells[f"{engine}-{name}"]["legs"][leg]["instructions"]
+                for name in ("none", *(f"turns{turns}" for turns in TURNS))
             )
-            assert two - hundred > 100 * FEWEST_OF_A_TURN, (engine, leg)
-            assert hundred - none == pytest.approx(two - hundred, rel=A_DIGIT, abs=SET_UP), (engine, leg)
+            assert two - one > TURNS[0] * FEWEST_OF_A_TURN, (engine, leg)
+            assert one - none == pytest.approx(two - one, rel=A_DIGIT, abs=SET_UP), (engine, leg)

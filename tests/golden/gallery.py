@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lab import archive, store
+from lab import archive, store, summary
 from lab.arguments import RESULTS
+from lab.counts import figures as counts
 from lab.report import kinds, page
 from lab.versions import ROOT
 
@@ -30,6 +31,8 @@ def report(place: Path, folder: Path) -> None:
     """Write the report of a place's run into a folder."""
     with TemporaryDirectory() as results:
         restored = archive.restore(place / ARCHIVE, Path(results))
+        if not counts.is_one(restored):
+            summary.write(restored)  # by this version
         page.write(kinds.build(restored), folder)
     for picture in (folder / page.FIGURES).glob("*.png"):  # twice the size of the rest, and nothing shows them
         picture.unlink()

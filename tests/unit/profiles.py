@@ -1,12 +1,15 @@
 """Profiles as callgrind writes them, with numbers that can be added up by hand."""
 
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lab import store
+from lab import store, testing
 from lab.counts import record
 from lab.counts.record import CountRecord
-from lab.model import Plan
+from lab.model import Counting, Plan
+from lab.plan import counted
 
 HEAD = """# callgrind format
 version: 1
@@ -164,22 +167,30 @@ def _part(number: int, own: int) -> str:
     )
 
 
+def plan(counting: Counting, repeats: int) -> Plan:
+    """Native and Lua, with one subscriber, who is warmed up by one call."""
+    timed = testing.plan(engines=("native", "lua"))
+    cells = tuple(replace(cell, subscribers=1) for cell in timed.cells)
+    return counted(replace(timed, cells=cells), counting, repeats)
+
+
 def run(
     results: Path,
-    plan: Plan,
+    planned: Plan,
     *starts: tuple[str, Sequence[int]],
     ended: str = "complete",
     reasons: tuple[str, ...] = (),
 ) -> Path:
     """A sealed run with a profile of each of these cells, the second of a name being of the second fresh start."""
     made = store.Run.create(results, "counts")
-    store.dump(plan, made.evidence / "plan.json")
+    store.dump(planned, made.evidence / "plan.json")
     (made.evidence / record.FOLDER).mkdir()
     for number, (cell, own) in enumerate(starts):
         at = 1 + sum(name == cell for name, _ in starts[:number])
-        kept = CountRecord(at, cell, len(own), len(own), 9.5, reasons)
+        legs = tuple(rule.leg for rule in planned.scenario_of(cell).legs)
+        kept = CountRecord(at, cell, len(own), len(own), 9.5, legs, reasons)
         with made.part(record.FOLDER, kept.id) as place:
-            record.keep(lines(own).encode(), place)
+            record.keep(io.BytesIO(lines(own).encode()), place)
             store.dump(kept, place / record.RECORD)
     made.seal(ended)
     return made.folder

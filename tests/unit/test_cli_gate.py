@@ -473,7 +473,7 @@ def test_both_gates_have_one_verdict(gate: Gate, world: World) -> None:
     assert found["counted"]["verdict"] == "regression"
     assert [one["verdict"] for one in found["attempts"]] == ["pass"]
     assert (found["delta"], found["counted_delta"]) == (0.2, 0.005)
-    assert "time does not tell that from noise" in found["reason"]
+    assert "takes no time that would matter" in found["reason"]
 
 
 def test_delta_is_of_instructions_where_nothing_else_is_asked_for(gate: Gate, world: World) -> None:
@@ -486,7 +486,7 @@ def test_a_delta_within_what_is_left_is_refused(lab_command: Lab, world: World) 
     """Fresh starts may differ by a thousandth."""
     ended = lab_command("gate", "parity", "parity", "--by", "instructions", "--delta", "0.1%", *world.options())
     assert ended.code == Exit.USAGE
-    assert "less than what is left between fresh starts" in ended.err
+    assert "less than the 0.2% that can be asked for" in ended.err
     assert not world.runs
 
 

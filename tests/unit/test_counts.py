@@ -1,7 +1,10 @@
 """Instructions per request: callgrind's file is read to the last number, and whose they are is said."""
 
 import json
+import lzma
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 from lab import store, testing
 from lab.counts import callgrind, crossings, figures, record, shares
 from lab.counts.callgrind import Function, Part
+from lab.counts.record import CountRecord
 from lab.errors import BadInputError
-from lab.model import Counting
+from lab.model import Counting, Specimen
 from lab.plan import counted
 from lab.report import counts as report
 from tests.unit import profiles
@@ -22,7 +26,7 @@ COUNTING = Counting(calls=2, warmup_calls=1)
 
 def read(text: str, wanted: range) -> list[Part]:
     """Those parts of a file."""
-    return list(callgrind.parts(text.splitlines(keepends=True), wanted))
+    return [callgrind.together([one]) for one in callgrind.requests(text.splitlines(keepends=True), wanted)]
 
 
 def one() -> Part:
@@ -33,7 +37,7 @@ def one() -> Part:
 
 def folder(path: Path, *starts: tuple[str, list[int]], ended: str = "complete", reasons: tuple[str, ...] = ()) -> Path:
     """A run of these."""
-    return profiles.run(path, counted(PLAN, COUNTING, 2), *starts, ended=ended, reasons=reasons)
+    return profiles.run(path, profiles.plan(COUNTING, 2), *starts, ended=ended, reasons=reasons)
 
 
 def whole(path: Path) -> Path:
@@ -78,11 +82,6 @@ def test_names_are_known_from_parts_that_are_passed_over() -> None:
     assert set(third.own) == set(read(text, range(1))[0].own)
 
 
-def test_parts_are_counted() -> None:
-    """With or without those of the program's end."""
-    assert callgrind.count(profiles.lines([1, 2, 3]).splitlines()) == 3
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -96,7 +95,7 @@ def test_what_is_no_profile_is_named_with_its_line(old: str, new: str) -> None:
     """It is never half read."""
     text = profiles.lines([1000])
     assert old in text
-    with pytest.raises(BadInputError, match=r"^line \d+: not callgrind's"):
+    with pytest.raises(BadInputError, match=r"^(up to )?line \d+: not callgrind's"):
         read(text.replace(old, new), range(1))
 
 
@@ -224,9 +223,83 @@ def test_a_run_without_counts_is_refused(tmp_path: Path) -> None:
 
 def test_a_count_has_the_cells_of_its_experiment_once() -> None:
     """One worker each; neither slices nor the baseline once more, which would be counted twice for nothing."""
-    plan = counted(PLAN, COUNTING, 3)
+    plan = counted(PLAN, Counting(), 3)
     assert [cell.name for cell in plan.cells] == ["native", "lua"]
     assert {cell.children for cell in plan.cells} == {1}
     assert [planned.slices for planned in plan.rounds] == [(), (), ()]
-    assert plan.counting == COUNTING
+    assert plan.counting == Counting()
     assert plan.hash != PLAN.hash
+
+
+def test_what_a_count_does_not_depend_on_makes_no_cells() -> None:
+    """Workers, rates and ways of observing: the first is counted, and the others are named."""
+    native, lua, _ = PLAN.cells
+    more = (
+        replace(native, name="native-2workers", children=2),
+        replace(lua, name="lua-2workers", children=2, baseline="native-2workers"),
+        replace(native, name="native-no-log", observe="no-log", shares="native"),
+    )
+    plan = counted(replace(PLAN, cells=(*more[:2], *PLAN.cells, more[2])), Counting(), 1)
+    assert {cell.name: cell.baseline for cell in plan.cells} == {
+        "native-2workers": "native-2workers",
+        "lua-2workers": "native-2workers",
+    }
+    assert {line.partition(":")[0] for line in plan.left_out} == {"native", "lua", "native-no-log"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "counting", "problem"),
+    [
+        ({"specimen": Specimen()}, Counting(), "a specimen"),
+        ({}, Counting(warmup_calls=9), "has 10 subscribers, whose first registrations would be counted"),
+        ({}, Counting(calls=3000), "do not fit into the log volume"),
+    ],
+)
+def test_what_cannot_be_counted_is_told_before_anything_starts(
+    changes: dict[str, Any], counting: Counting, problem: str
+) -> None:
+    """It would look like a count, and be one of something else."""
+    with pytest.raises(BadInputError, match=problem):
+        counted(replace(PLAN, **changes), counting, 1)
+
+
+def test_what_is_observed_otherwise_is_not_counted() -> None:
+    """Where that is the baseline, nothing is."""
+    cells = tuple(replace(cell, observe="page") for cell in PLAN.cells)
+    with pytest.raises(BadInputError, match="native is observed as 'page', and only 'log' is counted"):
+        counted(replace(PLAN, cells=cells), Counting(), 1)
+
+
+def test_legs_are_told_by_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """And not by that in which a scenario declares them."""
+    plan = profiles.plan(COUNTING, 1)
+    place = profiles.run(tmp_path, plan, ("native", [9000] * 5 + [1000, 2000, 1000, 2000]))
+    record_of = place / "evidence" / record.FOLDER / "r01-native" / record.RECORD
+    kept = store.load(CountRecord, record_of)
+    store.dump(replace(kept, legs=kept.legs[::-1]), record_of)
+    legs = figures.compute(place).cells["native"].legs
+    assert legs["authenticated"].instructions < legs["challenge"].instructions
+
+
+def test_what_was_tried_again_counts_once(tmp_path: Path) -> None:
+    """The attempt that went; what was wrong with the other is still told."""
+    plan = profiles.plan(COUNTING, 1)
+    good = [9000] * 5 + [1000, 2000, 1000, 2000]
+    place = profiles.run(tmp_path, plan, ("native", good), ("lua", good))
+    kept = CountRecord(1, "native", 0, 0, 1.0, reasons=("SIPp ended with exit code 1",))
+    counts = place / "evidence" / record.FOLDER
+    (counts / "r01-native").rename(counts / "r01-native-again1")
+    (counts / "r01-native").mkdir()
+    store.dump(kept, counts / "r01-native" / record.RECORD)
+    found = figures.compute(place)
+    assert found.valid
+    assert "round 1, native: SIPp ended with exit code 1" in found.notes
+
+
+def test_a_profile_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """It may come from anybody: a line without an end, a dictionary of a gigabyte."""
+    for content, filters in ((b"x" * (3 << 20), {"dict_size": 1 << 20}), (b"x", {"dict_size": 1 << 28})):
+        packed = lzma.compress(content, filters=[{"id": lzma.FILTER_LZMA2, **filters}])
+        (tmp_path / record.PROFILE).write_bytes(packed)
+        with pytest.raises(BadInputError, match="cannot be read"), record.profile(tmp_path) as lines:
+            list(lines)

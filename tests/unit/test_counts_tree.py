@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import testing
 from lab.counts import callgrind, figures, tree
 from lab.counts.callgrind import Arc, Function, Part
 from lab.counts.tree import Node
 from lab.model import Counting
-from lab.plan import counted
 from lab.report import counted as report
 from lab.report import flame, page
 from tests.unit import profiles
@@ -24,7 +22,6 @@ def part(own: dict[str, int], calls: dict[tuple[str, str], int]) -> Part:
         found.own[functions[name]] = instructions
     for (caller, callee), instructions in calls.items():
         found.inclusive[Arc(functions[caller], functions[callee])] = instructions
-    found.total = found.own.total()
     return found
 
 
@@ -43,7 +40,7 @@ def told(node: Node | None) -> Iterator[tuple[str, float]]:
 
 def test_a_request_is_one_tree() -> None:
     """As wide as all of it; what calls into KEMI go through is one bar, below which is what was asked for."""
-    (request,) = callgrind.parts(profiles.lines([1000]).splitlines(keepends=True), range(1))
+    request = callgrind.together(callgrind.requests(profiles.lines([1000]).splitlines(keepends=True), range(1)))
     found = dict(told(tree.grow(request, "receive_msg", 0.0)))
     way = "receive_msg/sr_kemi_route/app_lua_run_ex/0x000000000001a5f0/sr_kemi_lua_exec_func"
     assert found["receive_msg"] == request.total
@@ -125,7 +122,7 @@ def test_what_has_changed_has_another_colour() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A count of two cells, with its page."""
-    plan = counted(testing.plan(engines=("native", "lua")), Counting(calls=1, warmup_calls=1), 1)
+    plan = profiles.plan(Counting(calls=1, warmup_calls=1), 1)
     before = [9000] * 5
     place = profiles.run(
         tmp_path_factory.mktemp("counts"), plan, ("native", [*before, 1000, 2000]), ("lua", [*before, 9000, 9000])

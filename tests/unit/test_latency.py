@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import latency
+from lab import latency, testing
 from lab.latency import Pooled, pooled, tally
 from lab.model import LegRule, Tally
 from lab.testing import latency_line
@@ -309,3 +309,17 @@ def test_pooled_against_a_real_awk(values: list[int], printed: str, tmp_path: Pa
     log.write_bytes(START_UP + b"".join(latency_line(CALL, usec) for usec in values))
     done = subprocess.run(["mawk", AWK, log], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == printed
+
+
+def test_the_order_of_a_calls_requests_is_that_of_its_lines() -> None:
+    """Of the last call; errors between them are none, and what is no leg is told as such."""
+    log = b"".join(
+        (
+            testing.latency_line("probe-1", 10, method="OPTIONS"),
+            testing.latency_line("setup-1", 10),
+            b" 7(31) ERROR: something\n",
+            testing.latency_line("setup-1", 20, cseq=2),
+        )
+    )
+    assert latency.order(log, testing.SCENARIO.legs) == ("challenge", "authenticated")
+    assert latency.order(testing.latency_line("setup-1", 20, cseq=7), testing.SCENARIO.legs) == ("other",)

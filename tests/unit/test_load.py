@@ -141,7 +141,7 @@ def test_what_is_counted_comes_one_by_one() -> None:
     asked = told(load.once(testing.SCENARIO, 12, load.parts(130, 1000, 12)[0], 2, one_by_one=True))
     assert (asked["-l"], asked["-m"]) == ("1", "130")
     assert "-nr" in asked
-    assert float(asked["-timeout"].removesuffix("s")) == load.COUNTED_SECONDS
+    assert float(asked["-timeout"].removesuffix("s")) == load.COUNTED_PROBE_SECONDS + 130 * load.COUNTED_CALL_SECONDS
     assert "-nr" in told(load.probe("lua", one_by_one=True))
     assert "-nr" not in told(load.probe("lua"))
 
