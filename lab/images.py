@@ -196,7 +196,12 @@ def by_hand() -> tuple[Recipe, ...]:
 def everything() -> tuple[Recipe, ...]:
     """All images of versions.toml, in the order of building."""
     facts = versions.load()
-    return (*(kamailio(name) for name in facts.kamailio), *(database(name) for name in facts.database), sipp())
+    return (
+        *(kamailio(name) for name in facts.kamailio),
+        counter(kamailio(facts.default_kamailio)),
+        *(database(name) for name in facts.database),
+        sipp(),
+    )
 
 
 class Workshop:

@@ -196,6 +196,7 @@ def bars(values: Mapping[str, Sequence[float]], parts: Sequence[str], unit: str)
         one.tick_params(axis="y", length=0)
         one.set_xlabel(unit)
         one.xaxis.set_major_locator(MaxNLocator(5))
+        one.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f")))
         _grid(one, "x")
         if len(parts) > 1:
             _legend(figure, one)

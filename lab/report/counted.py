@@ -65,12 +65,13 @@ def _answers(found: Counts, names: Mapping[str, str]) -> Iterator[str]:
         return
     for name, known in ratios(found).items():
         cell = found.cells[name]
-        times = [
-            f"{ratio:.2f} times on {'a' if what == cell.whole else 'the'} {what}{' leg' * (what in cell.legs)}"
-            for what, ratio in known.items()
-        ]
-        if times:
-            yield f"{names[name]} executes {', '.join(times)} the instructions of {names[cell.baseline]}."
+        legs = [f"{ratio:.2f} times on the {what} leg" for what, ratio in known.items() if what in cell.legs]
+        told = f"{names[name]} executes {{}} the instructions of {names[cell.baseline]} on {{}}"
+        if cell.whole in known:
+            yield f"{told.format(f'{known[cell.whole]:.2f} times', f'a {cell.whole}')} ({', '.join(legs)})."
+        elif known:
+            (leg, ratio), *_ = known.items()
+            yield f"{told.format(f'{ratio:.2f} times', f'the {leg} leg')}."
 
 
 def _legs(found: Counts, names: Mapping[str, str]) -> Iterator[Section]:
@@ -165,6 +166,7 @@ def _differences(found: Counts, profiles: Profiles, names: Mapping[str, str]) ->
                 tuple(
                     (told, *map(counts.number, (here, there)), f"{here - there:+,.0f}") for told, here, there in rows
                 ),
+                listed=name == compared[0],
             )
 
 

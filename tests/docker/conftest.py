@@ -18,7 +18,7 @@ import mysql.connector
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from lab import database, execution, images, testbed
+from lab import database, execution, images, testbed, versions
 from lab.errors import UnavailableError
 from lab.images import Built, Workshop
 from tests.docker.driver import SCRIPT, Lab
@@ -61,6 +61,10 @@ class Stock:
         made = self._made.get(server) or self.workshop.ensure(images.database(server))
         self._made[server] = made
         return made
+
+    def counter(self) -> Built:
+        """Of the default release."""
+        return self.workshop.ensure(images.counter(images.kamailio(versions.load().default_kamailio)))
 
     def schema(self, built: Built) -> bytes:
         """The SQL files of a Kamailio."""

@@ -12,6 +12,7 @@ from lab.counts import record
 from lab.counts.record import CountRecord
 from lab.errors import Exit
 from tests.docker.driver import Lab, Running, rewrite, scripts
+from tests.docker.test_security import broken
 
 FEW = ("--calls", "20", "--warmup-calls", "25", "--repeats", "2")
 AGREE = 0.001  # fresh starts, whatever else the machine does meanwhile
@@ -106,6 +107,7 @@ def test_an_interrupted_count_leaves_nothing(lab: Lab) -> None:
     running = lab.begin("count", lab.experiment(name="stopped", engines=["native"]), *FEW)
     running.wait_for("round 1 of 2, native: counting")
     lab.under_load(running)
+    assert {one.name: broken(one) for one in lab.containers() if broken(one)} == {}  # what SECURITY.md promises
     running.interrupt()
     assert running.end() == Exit.INTERRUPTED
     assert lab.left() == []

@@ -408,7 +408,7 @@ def test_a_release_is_built_with_all_of_its_engines(release: str) -> None:
 
 
 def test_all_images_are_made_in_an_order_in_which_each_finds_what_it_needs() -> None:
-    """By hand the three of compose.yaml; everything has every release and every server besides."""
+    """By hand the three of compose.yaml; everything has every release, every server, and the default one's counter."""
     assert [recipe.tag for recipe in images.by_hand()] == [
         "kemi-lab/kamailio:6.0.1",
         "kemi-lab/mysql:9.7",
@@ -417,6 +417,7 @@ def test_all_images_are_made_in_an_order_in_which_each_finds_what_it_needs() -> 
     facts, all_ = versions.load(), images.everything()
     assert {recipe.tag for recipe in all_} == {
         *(f"kemi-lab/kamailio:{release}" for release in facts.kamailio),
+        f"kemi-lab/counter:{facts.default_kamailio}",
         *(f"kemi-lab/{server}:{known.line}" for server, known in facts.database.items()),
         *(f"kemi-lab/sipp:{version}" for version in facts.sipp),
     }
