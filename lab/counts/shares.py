@@ -22,7 +22,7 @@ _OWN_INTERPRETER = re.compile(r"/app_jsdt/duk|/app_sqlang/squirrel/")
 _BY_OBJECT = {
     NO_FILE: re.compile(r"\A(\?\?\?)?\Z"),
     ENGINE: re.compile(r"/app_\w+\.so\Z"),
-    DATABASE: re.compile(r"/(db_mysql|lib(mariadb|mysqlclient))\.so"),
+    DATABASE: re.compile(r"/(db_mysql|lib(mariadb|mysqlclient|srdb1))\.so"),
     INTERPRETER: re.compile(r"/lib(lua|luajit|python|ruby)[\w.-]*\.so|\.cpython-|/ruby/|/lua/|/python\d"),
     LIBC: re.compile(r"/(libc|libm|libpthread|libdl|ld-linux[\w-]*|ld)[.-]"),
 }

@@ -131,6 +131,7 @@ def test_whatever_comes_is_read_or_refused(text: str) -> None:
         ("/usr/lib/kamailio/modules/registrar.so", "/source/src/modules/registrar/save.c", "registrar"),
         ("/usr/lib/kamailio/modules/db_mysql.so", "/source/src/modules/db_mysql/km_dbase.c", shares.DATABASE),
         ("/usr/lib/x86_64-linux-gnu/libmariadb.so.3", "???", shares.DATABASE),
+        ("/usr/lib/kamailio/libsrdb1.so.1", "/source/src/lib/srdb1/db_query.c", shares.DATABASE),
         ("/usr/lib/x86_64-linux-gnu/libc.so.6", "./malloc/malloc.c", shares.LIBC),
         ("/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "???", shares.LIBC),
         ("/usr/lib/x86_64-linux-gnu/libssl.so.3", "???", shares.OTHER),
