@@ -18,7 +18,10 @@ FIRST = (ENGINE, INTERPRETER, CORE, MEMORY)
 LAST = (DATABASE, LIBC, OTHER, NO_FILE)
 
 # Some modules bring their interpreter with them, as source files of others.
-_OWN_INTERPRETER = re.compile(r"/app_jsdt/duk|/app_sqlang/squirrel/")
+_OWN_INTERPRETER = {
+    "app_jsdt.so": re.compile(r"/app_jsdt/duk"),
+    "app_sqlang.so": re.compile(r"/squirrel/|\A\?\?\?\Z"),  # its C++ is compiled without names of files
+}
 _BY_OBJECT = {
     NO_FILE: re.compile(r"\A(\?\?\?)?\Z"),
     ENGINE: re.compile(r"/app_\w+\.so\Z"),
@@ -33,10 +36,16 @@ def of(function: Function) -> str:
     path = function.object
     for name, pattern in _BY_OBJECT.items():
         if pattern.search(path):
-            return INTERPRETER if name == ENGINE and _OWN_INTERPRETER.search(function.file) else name
+            return INTERPRETER if name == ENGINE and _brings(path, function.file) else name
     if path.endswith("/kamailio"):
         return MEMORY if "/core/mem/" in function.file else CORE
     return PurePosixPath(path).stem if "/kamailio/" in path else OTHER
+
+
+def _brings(path: str, file: str) -> bool:
+    """Whether a source file of an engine's module is its interpreter's."""
+    files = _OWN_INTERPRETER.get(PurePosixPath(path).name)
+    return bool(files and files.search(file))
 
 
 def in_order(names: set[str]) -> list[str]:
