@@ -164,7 +164,8 @@ def _differences(found: Counts, profiles: Profiles, names: Mapping[str, str]) ->
                 "Functions of which the one executes more, or less, than the other, by instructions of a request.",
                 ("function", names[name], names[baseline], "difference"),
                 tuple(
-                    (told, *map(counts.number, (here, there)), f"{here - there:+,.0f}") for told, here, there in rows
+                    (told, *map(counts.number, (here, there)), counts.number(here - there, sign="+"))
+                    for told, here, there in rows
                 ),
                 listed=name == compared[0],
             )
