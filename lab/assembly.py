@@ -88,6 +88,7 @@ def _make_images(workshop: Workshop, recipes: Mapping[str, Recipe], decided: Pla
         unavailable=unavailable,
         sipp=workshop.ensure(images.sipp()),
         schemas={release: workshop.schema(built) for release, built in kamailio.items()},
+        probes=workshop.ensure(images.probes()) if decided.counting and decided.counting.probes else None,
     )
 
 

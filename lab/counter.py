@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import IO
 
-from lab import latency, load, override, store
+from lab import latency, load, override, probes, store
 from lab.counts import record
 from lab.counts.record import CountRecord
 from lab.errors import TestbedError
@@ -19,7 +19,6 @@ from lab.sampling import workers
 from lab.session import Session
 from lab.station import Station
 
-RATE_PER_S = 1000  # offered: more than comes, as each call waits for the one before
 LOOKS = 100  # for the last part, which is written after the reply has left
 # A part's total is its last line.
 _PARTS = """
@@ -58,6 +57,10 @@ def count(
             if any(not one.reasons for one in earlier):
                 continue
             start = 1 + sum((one.round, one.cell) == (planned.number, cell.name) for one in starts)
+            if counting.probes:
+                session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: by probes")
+                probes.look(session, cell, planned.number, start, attempt=1 + len(earlier))
+                start += 1
             session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: counting")
             begun, seen = time.monotonic(), _Seen()
             with tempfile.TemporaryFile(dir=session.run.folder) as profile:
@@ -89,7 +92,7 @@ def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Se
         seen.legs = _legs(session, started, scenario)
         station.log_latency(wanted=False)  # it would be counted as well
         before, calls = station.log_size(), counting.warmup_calls + counting.calls
-        if said := station.rehearse(scenario, load.parts(calls, RATE_PER_S, cell.subscribers)):
+        if said := station.rehearse(scenario, load.parts(calls, load.ONE_BY_ONE_PER_S, cell.subscribers)):
             raise TestbedError(said)
         seen.expected = _requests(session, cell, scenario, calls)
         seen.parts = _profile(station, started, seen.expected, profile)

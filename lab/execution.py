@@ -4,6 +4,7 @@ import io
 import re
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -79,28 +80,35 @@ class Held:
     To start one takes the engine some 70 ms of CPU time, which so come before a slice and not into it.
     """
 
+    _BEFORE: Sequence[str] = _WAITING
+    _LAST_LINE = b"\n"
+
     def __init__(self, container: "Container", command: list[str]) -> None:
         """Start it. What the engine refuses is told by `go`; what it does not answer at all is raised here."""
         self._container = container
         self._api = cast("DockerClient", container.client).api
+        self._out, self._err = io.BytesIO(), io.BytesIO()
         self._refused: Answer | None = None
         self._exec_id = ""
         self._response: Response | None = None
-        self._waits = False
+        self.up = False
         try:
-            self._exec_id = self._api.exec_create(container.id, [*_WAITING, *command], stdin=True)["Id"]
+            self._exec_id = self._api.exec_create(container.id, [*self._BEFORE, *command], stdin=True)["Id"]
             self._response = _start(self._api, self._exec_id)
             if self._response.ok:
-                self._waits = self._is_up()
+                self.up = self._is_up(self._response)
             else:
                 self._refused = Answer(-1, b"", self._response.content)
         except APIError as error:
             self._refused = _refused(error)
+        except ReadTimeoutError as error:
+            self.close()
+            raise _silent(container, self._api) from error
         except BaseException:
             self.close()
             raise
 
-    def _is_up(self) -> bool:
+    def _is_up(self, _: "Response") -> bool:
         """Wait until the engine knows its process; False where it has ended already."""
         deadline = time.monotonic() + UP_SECONDS
         while time.monotonic() < deadline:
@@ -117,16 +125,11 @@ class Held:
         if self._refused or self._response is None:
             self.close()
             return self._refused or Answer(-1, b"", b"it was not started")
-        out, err = io.BytesIO(), io.BytesIO()
-        raw = cast("Any", self._response.raw)
+        out, err = self._out, self._err
         try:
-            if self._waits:
-                # As the SDK itself gets at it: nothing public can write.
-                connection = raw._fp.fp.raw._sock  # noqa: SLF001
-                connection.sendall(b"\n")
-                # Nothing else comes. Closed later, it might be the input of a paused container, and the engine hangs.
-                connection.shutdown(socket.SHUT_WR)
-            whole = _demultiplex(raw, out, err)
+            if self.up:
+                _end_input(self._response, self._LAST_LINE)
+            whole = _demultiplex(cast("IO[bytes]", self._response.raw), out, err)
             code = _exit_code(self._api, self._exec_id)
         except ReadTimeoutError as error:
             raise _silent(self._container, self._api) from error
@@ -142,6 +145,35 @@ class Held:
         """Leave it: a command that was not told to go ends by this."""
         if self._response is not None:
             self._response.close()
+
+
+class Watch(Held):
+    """A command that is at work from the word on that says so, until its input ends."""
+
+    _BEFORE, _LAST_LINE = (), b""
+
+    def __init__(self, container: "Container", command: list[str], word: bytes) -> None:
+        """Start it, and wait for its word. It is not `up` where it has ended before: `end` tells how."""
+        self._word = word
+        super().__init__(container, command)
+
+    def _is_up(self, response: "Response") -> bool:
+        """Wait for the word; False where its output has ended without it."""
+        _demultiplex(cast("IO[bytes]", response.raw), self._out, self._err, until=self._word)
+        return self._word in self._out.getvalue()
+
+    def end(self) -> Answer:
+        """End its input, and wait for its end, as `go` does."""
+        return self.go()
+
+
+def _end_input(response: "Response", line: bytes) -> None:
+    """After a last line. Closed later, it might be the input of a paused container, and the engine hangs."""
+    # As the SDK itself gets at it: nothing public can write.
+    connection = cast("Any", response.raw)._fp.fp.raw._sock  # noqa: SLF001
+    if line:
+        connection.sendall(line)
+    connection.shutdown(socket.SHUT_WR)
 
 
 def _start(api: "APIClient", exec_id: str) -> "Response":
@@ -173,12 +205,14 @@ def _refused(error: APIError) -> Answer:
     return Answer(-1, b"", _ID.sub("its container", str(error.explanation or error)).encode())
 
 
-def _demultiplex(raw: IO[bytes], out: IO[bytes], err: IO[bytes]) -> bool:
-    """Part the engine's stream into its two; False when it ends within a piece."""
+def _demultiplex(raw: IO[bytes], out: IO[bytes], err: IO[bytes], until: bytes = b"") -> bool:
+    """Part the engine's stream into its two, to its end or a word in the first; False when it ends within a piece."""
     while head := raw.read(_HEAD):
         length = int.from_bytes(head[4:], "big")
         piece = raw.read(length)
         (err if head[0] == STDERR else out).write(piece)
         if len(head) < _HEAD or len(piece) < length:
             return False
+        if until and head[0] != STDERR and until in piece:
+            break
     return True

@@ -187,6 +187,12 @@ def sipp() -> Recipe:
     )
 
 
+def probes() -> Recipe:
+    """What looks at Kamailio through the kernel."""
+    suite = versions.load().probes.suite
+    return Recipe(tag=f"{PROJECT}/probes:{suite}", folder="probes", suite=suite)
+
+
 def by_hand() -> tuple[Recipe, ...]:
     """The three images of the testbed as compose.yaml has it, in the order of building."""
     facts = versions.load()
@@ -199,6 +205,7 @@ def everything() -> tuple[Recipe, ...]:
     return (
         *(kamailio(name) for name in facts.kamailio),
         counter(kamailio(facts.default_kamailio)),
+        probes(),
         *(database(name) for name in facts.database),
         sipp(),
     )

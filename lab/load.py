@@ -20,6 +20,7 @@ SCREEN_SECONDS = 60
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
 COUNTED_CALL_SECONDS = 0.5  # under valgrind, at most: some 50 to 150 ms were seen, on busy CPUs
+ONE_BY_ONE_PER_S = 1000  # offered where each call waits for the one before: more than comes
 PROBE_SECONDS = 5
 COUNTED_PROBE_SECONDS = 60
 MESSAGES = f"{VOLUME}/messages.log"  # SIPp's message trace: for the sake of its cost alone

@@ -119,6 +119,7 @@ class Counting:
 
     calls: int = 100  # of each cell and round
     warmup_calls: int = 30  # before them: first-time allocations, caches, each subscriber's first binding
+    probes: bool = False  # as it runs without valgrind, too: by the kernel's clocks and counters
 
 
 @dataclass(frozen=True, slots=True)

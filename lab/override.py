@@ -19,6 +19,7 @@ from lab.observation import WAYS, Observation
 BASE = "compose.yaml"
 VOLUME = "/var/log/kemi-lab"  # where compose.yaml mounts the log volume
 DEFAULT_SERVER = "mysql"  # whose socket compose.yaml gives to Kamailio
+COUNTED = "LAB_COUNTED"  # set where what is started shall run under valgrind
 FRESH = "LAB_FRESH_DATABASES"  # set while the driver has made a database for every cell
 
 
@@ -29,6 +30,7 @@ class Images:
     kamailio: Mapping[str, str]  # by release
     database: Mapping[str, str]  # by server
     sipp: str
+    probes: str = ""  # where the plan has a use for it
 
 
 class _Replace(dict[str, Any]):
@@ -59,6 +61,11 @@ def kamailio_of(cell: str) -> str:
 def sipp_of(cell: str) -> str:
     """Service of a cell's SIPp."""
     return f"sipp-{cell}"
+
+
+def probes_of(cell: str) -> str:
+    """Service of what looks at a cell's Kamailio."""
+    return f"probes-{cell}"
 
 
 def services_of(plan: Plan) -> list[str]:
@@ -105,6 +112,15 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, 
             "volumes": [_mount(f"{folder}/scenarios", "/scenarios")],
             "command": ["sleep", "infinity"],
         }
+        if plan.counting and plan.counting.probes:
+            services[probes_of(cell.name)] = {
+                "extends": {"file": BASE, "service": "probes"},
+                "image": images.probes,
+                "cpuset": layout.text(Role.DRIVER),
+                "profiles": _ReplaceList(),
+                "pid": f"service:{kamailio_of(cell.name)}",
+                "depends_on": {kamailio_of(cell.name): {"condition": "service_started"}},
+            }
     return {"services": services}
 
 
@@ -148,7 +164,7 @@ def _environment(cell: Cell, way: Observation, *, counted: bool) -> dict[str, st
         "LAB_ROUTING": routing_folder(cell.routing),
         "LAB_LOG": "" if way.sink == "docker" else log_of(cell.name),
         **({"LAB_TEE": "1"} if way.sink == "pipe" else {}),
-        **({"LAB_COUNTS": counts_of(cell.name)} if counted else {}),
+        **({"LAB_COUNTS": f"${{{COUNTED}:+{counts_of(cell.name)}}}"} if counted else {}),
     }
 
 

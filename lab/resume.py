@@ -53,6 +53,7 @@ class _Images:
     database: dict[str, Built]  # by server
     sipp: Built
     unavailable: dict[str, str]
+    probes: Built | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def _reopened(kept: Kept, client: docker.DockerClient) -> tuple[store.Run, runne
         database=kept.images.database,
         sipp=kept.images.sipp,
         schemas={release: workshop.schema(one) for release, one in kept.images.kamailio.items()},
+        probes=kept.images.probes,
     )
     leftovers.remove_of(client, kept.folder.name)  # what a driver that was killed has left
     run = store.Run(kept.folder)
@@ -181,7 +183,7 @@ def _testbed(folder: Path) -> Iterator[str]:
 
 
 def _gone(kept: _Images, client: docker.DockerClient) -> Iterator[str]:
-    for one in (*kept.kamailio.values(), *kept.database.values(), kept.sipp):
+    for one in filter(None, (*kept.kamailio.values(), *kept.database.values(), kept.sipp, kept.probes)):
         try:
             client.images.get(one.id)
         except ImageNotFound:

@@ -67,6 +67,7 @@ class Images:
     database: Mapping[str, Built]  # by server
     sipp: Built
     schemas: Mapping[str, bytes]  # release -> its SQL files, as a tar archive
+    probes: Built | None = None  # where the plan has a use for it
 
     @property
     def ids(self) -> override.Images:
@@ -75,6 +76,7 @@ class Images:
             kamailio={release: one.id for release, one in self.kamailio.items()},
             database={server: one.id for server, one in self.database.items()},
             sipp=self.sipp.id,
+            probes=self.probes.id if self.probes else "",
         )
 
     def missing(self, plan: Plan) -> dict[str, str]:
@@ -277,6 +279,7 @@ def _prepare(
             "database": dict(built.database),
             "sipp": built.sipp,
             "unavailable": dict(built.unavailable),
+            **({"probes": built.probes} if built.probes else {}),
         },
         evidence / "images.json",
     )

@@ -69,9 +69,11 @@ class Session:
     reporter: Reporter
     running: Running = field(default_factory=Running)  # what the slices so far say
 
-    def only(self, cell: Cell) -> "Session":
-        """The same for one cell by itself; without rounds."""
+    def only(self, cell: Cell, *, counted: bool = True) -> "Session":
+        """The same for one cell by itself; without rounds. Not `counted`: without valgrind, though it may be there."""
         plan = planning.only(self.plan, cell)
+        if not counted:
+            plan = replace(plan, counting=None)
         return replace(self, plan=plan, bed=self.bed.only(plan))
 
     def round(self, planned: RoundPlan, left: Rest) -> None:

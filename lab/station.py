@@ -191,13 +191,13 @@ class Station:
         with suppress(APIError, RequestException):  # it has ended by itself, or the engine has
             self.sipp.kill()
 
-    def rehearse(self, scenario: Scenario, parts: Iterable[load.Part]) -> str:
+    def rehearse(self, scenario: Scenario, parts: Iterable[load.Part], *, one_by_one: bool = False) -> str:
         """Some calls that are not timed; what went wrong, with Kamailio's last error, or nothing."""
         before = self.log_size()
         self.rehearsals += 1
         answers = self.fire(
             self.aim(
-                load.once(scenario, self.cell.subscribers, part, self.rehearsals, one_by_one=self.counted)
+                load.once(scenario, self.cell.subscribers, part, self.rehearsals, one_by_one=one_by_one or self.counted)
                 for part in parts
             )
         )

@@ -140,6 +140,16 @@ class Testbed:
         finally:
             _remove(lambda: self._containers_of(services))
 
+    @contextmanager
+    def probes(self, cell: Cell) -> Iterator[Container]:
+        """What looks at a cell's Kamailio, which is up. Removed at the end."""
+        service = override.probes_of(cell.name)
+        try:
+            self._compose("up", "--detach", "--no-deps", service, what="starting the probes")
+            yield self._container(service)
+        finally:
+            _remove(lambda: self._containers_of([service]))
+
     def _station(self, cell: Cell, holder: Holder) -> Station:
         return Station(
             cell=cell,
@@ -187,7 +197,7 @@ class Testbed:
                 *arguments,
             ],
             what=what,
-            environment=self._environment,
+            environment={**self._environment, **({override.COUNTED: "1"} if self.plan.counting else {})},
             finish=True,  # the engine goes on with what Compose has asked for, and we would not see it yet
         )
 

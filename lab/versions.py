@@ -85,6 +85,13 @@ class Sipp:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Probes:
+    """bpftrace and perf, of whatever version the suite has."""
+
+    suite: str
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Versions:
     """The whole file. The first release of each kind is the default."""
 
@@ -93,6 +100,7 @@ class Versions:
     kamailio: dict[str, Kamailio]
     database: dict[str, Database]
     sipp: dict[str, Sipp]
+    probes: Probes
 
     @property
     def default_kamailio(self) -> str:

@@ -50,7 +50,8 @@ def add(commands: Commands) -> None:
         "count the instructions of a request, by callgrind: the same however busy the machine is",
         "  lab count                                    native, Lua and Python 3\n"
         "  lab count experiments/engines.toml           every engine of the release\n"
-        "  lab count mine.toml --repeats 10 --json | jq '.cells | map_values(.legs | map_values(.instructions))'",
+        "  lab count mine.toml --repeats 10 --json | jq '.cells | map_values(.legs | map_values(.instructions))'\n"
+        "  lab count --probes                           and the time on the CPU that those requests take",
     )
     text = "an experiment (TOML) whose cells are counted: its slices and rate do not matter (experiments/default.toml)"
     count.add_argument("file", type=Path, nargs="?", default=EXPERIMENTS / "default.toml", metavar="FILE", help=text)
@@ -60,6 +61,11 @@ def add(commands: Commands) -> None:
     count.add_argument("--warmup-calls", type=positive, default=30, metavar="N", help=text)
     text = "fresh starts of each cell (2)"
     count.add_argument("--repeats", type=positive, default=2, metavar="N", help=text)
+    text = (
+        "look at each cell without valgrind, too, through the kernel: time on the CPU, hardware counters where there "
+        "are some; by a container with capabilities (docs/counting.md)"
+    )
+    count.add_argument("--probes", action="store_true", help=text)
     results(count)
     share_cpus(count)
     source(count)

@@ -25,7 +25,7 @@ def count(options: argparse.Namespace) -> int:
     asked = experiment.read(options.file)
     client = host.engine()
     given = assembly.given(options.kamailio_source, options.kamailio_suite)
-    counting = Counting(options.calls, options.warmup_calls)
+    counting = Counting(options.calls, options.warmup_calls, options.probes)
     specification = assembly.specify(asked, client, given=given, counting=(counting, options.repeats))
     if options.share_cpus:
         specification = replace(specification, share_cpus=True)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import store
-from lab.counts import callgrind, crossings, record, shares
+from lab.counts import callgrind, crossings, probed, record, shares
 from lab.counts.callgrind import Block, Part, Request
+from lab.counts.probed import CellTime, ProbeRecord
 from lab.counts.record import CountRecord
 from lab.errors import BadInputError
 from lab.model import Cell, Counting, Plan
@@ -50,6 +51,7 @@ class CellCount:
     whole: str  # what all legs together are called
     of_rounds: tuple[float, ...]  # what a call takes, the mean of each fresh start
     legs: dict[str, LegCount]
+    time: CellTime | None = None  # as it runs without valgrind, where that was looked at
 
     @property
     def instructions(self) -> float:
@@ -125,7 +127,8 @@ def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
     seen = collect(folder) if profiles is None else profiles
     plan = store.load(Plan, folder / "evidence" / "plan.json")
     ended = store.status(folder).ended or "not ended"
-    cells = {cell.name: _cell(plan, cell, seen[cell.name]) for cell in plan.cells}
+    times = _times(folder, plan)
+    cells = {cell.name: replace(_cell(plan, cell, seen[cell.name]), time=times[cell.name]) for cell in plan.cells}
     sound = [cells[cell.name] for cell in plan.cells if not cell.known_broken]
     return Counts(
         schema_version=store.SCHEMA_VERSION,
@@ -137,16 +140,32 @@ def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
         counting=plan.counting or Counting(),
         rounds=len(plan.rounds),
         cells=cells,
-        notes=tuple(_notes(plan, [kept for _, kept in _records(folder)])),
+        notes=tuple(_notes(plan, [kept for _, kept in _records(folder)], [kept for _, kept in _probed(folder)])),
     )
 
 
 def _whole(cell: CellCount, plan: Plan) -> bool:
-    return bool(cell.legs) and all(len(leg.of_rounds) == len(plan.rounds) for leg in cell.legs.values())
+    """Counted, and looked at where it should be, in every fresh start."""
+    seen = [*cell.legs.values(), *(cell.time.legs.values() if cell.time else ())]
+    looked = bool(cell.time) or not (plan.counting and plan.counting.probes)
+    return bool(cell.legs) and looked and all(len(leg.of_rounds) == len(plan.rounds) for leg in seen)
 
 
 def _records(folder: Path) -> list[tuple[Path, CountRecord]]:
     return list(store.records(CountRecord, folder / "evidence" / record.FOLDER, record.RECORD))
+
+
+def _probed(folder: Path) -> list[tuple[Path, ProbeRecord]]:
+    return list(store.records(ProbeRecord, folder / "evidence" / probed.FOLDER, probed.RECORD))
+
+
+def _times(folder: Path, plan: Plan) -> dict[str, CellTime | None]:
+    """Of each cell: what the kernel has seen in its fresh starts."""
+    starts: dict[str, list[tuple[ProbeRecord, list[probed.Seen]]]] = {cell.name: [] for cell in plan.cells}
+    for place, kept in _probed(folder):
+        if not kept.reasons:
+            starts[kept.cell].append((kept, probed.read(place, kept)))
+    return {name: probed.together(seen) for name, seen in starts.items()}
 
 
 def _cell(plan: Plan, cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> CellCount:
@@ -212,13 +231,15 @@ def _shares(part: Part, number: int) -> dict[str, float]:
     return {name: found[name] / number for name in shares.in_order(set(found))}
 
 
-def _notes(plan: Plan, kept: Sequence[CountRecord]) -> Iterator[str]:
+def _notes(plan: Plan, kept: Sequence[CountRecord], looked: Sequence[ProbeRecord]) -> Iterator[str]:
     yield from (f"left out: {left_out}" for left_out in plan.left_out)
     for cell in plan.cells:
         if cell.known_broken:
             yield f"{cell.name}: known to be broken: {cell.known_broken}"
     for found in kept:
         yield from (f"round {found.round}, {found.cell}: {reason}" for reason in found.reasons)
+    for one in looked:
+        yield from (f"round {one.round}, {one.cell}, by probes: {reason}" for reason in one.reasons)
 
 
 def ratios(counts: Counts) -> Mapping[str, Mapping[str, float]]:

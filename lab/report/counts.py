@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lab.counts import shares
 from lab.counts.figures import Counts, LegCount, ratios
+from lab.report import on_cpu
 from lab.report.markdown import table
 
 
@@ -50,6 +51,7 @@ def whole(found: Counts) -> list[tuple[str, ...]]:
                 for name, cell in cells.items()
             ),
         ),
+        *on_cpu.of_call(cells),
     ]
 
 
@@ -75,6 +77,7 @@ def rows(found: Counts, leg: str) -> list[tuple[str, ...]]:
         ),
         ("KEMI calls", *(f"{one.crossings:.1f}" if one.crossings else "" for one in cells.values())),
         ("each, there and back", *("" if one.crossing is None else number(one.crossing) for one in cells.values())),
+        *on_cpu.of_leg({name: found.cells[name] for name in cells}, leg),
     ]
 
 

@@ -1,0 +1,119 @@
+"""Kamailio's worker as the kernel sees it, really: `lab count --probes`, and where that cannot be had."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.counts import probed
+from lab.errors import Exit
+from lab.versions import ROOT
+from tests.docker.driver import Lab, Running, rewrite
+from tests.docker.test_security import broken
+
+FEW = ("--calls", "5", "--warmup-calls", "15", "--repeats", "1", "--probes")
+LEGS = ("challenge", "authenticated")
+# Of a processor: cpu, on hybrids cpu_core and cpu_atom, on ARM armv8_...
+COUNTERS = [path for kind in ("cpu*", "arm*") for path in Path("/sys/bus/event_source/devices").glob(kind)]
+
+
+@pytest.fixture(scope="module")
+def run(module_lab: Lab) -> Running:
+    """Two engines, one fresh start each."""
+    file = module_lab.experiment(name="probes", engines=["native", "lua"])
+    return module_lab("count", file, *FEW, "--json", patience_seconds=300)
+
+
+@pytest.fixture(scope="module")
+def cells(run: Running) -> dict[str, Any]:
+    """What it says of each cell."""
+    assert run.process.returncode == Exit.OK, run.error
+    found: dict[str, Any] = json.loads(run.output)["cells"]
+    return found
+
+
+def test_what_the_kernel_has_seen_is_what_kamailio_says(cells: dict[str, Any]) -> None:
+    """In the same blocks: a latency line has the time on the CPU and off it."""
+    for cell in cells.values():
+        for leg in LEGS:
+            time = cell["time"]["legs"][leg]
+            assert time["on_cpu_usec"] + time["away_usec"] == pytest.approx(time["logged_probed_usec"], rel=0.2)
+
+
+def test_only_the_leg_that_asks_the_database_waits(cells: dict[str, Any]) -> None:
+    """So that wait is not in the figure; and what a script takes is."""
+    for cell in cells.values():
+        legs = cell["time"]["legs"]
+        assert legs["challenge"]["away_usec"] < legs["authenticated"]["away_usec"]
+    for leg in LEGS:
+        native, lua = (cells[name]["time"]["legs"][leg]["on_cpu_usec"] for name in ("native", "lua"))
+        assert lua > native
+
+
+def test_what_looking_costs_is_measured(cells: dict[str, Any]) -> None:
+    """With its interval."""
+    for cell in cells.values():
+        probes = cell["time"]["probes"]
+        assert probes["ci_low"] < probes["ratio"] < probes["ci_high"]
+        assert probes["n_rounds"] == 8
+
+
+def test_a_machine_without_counters_says_so(cells: dict[str, Any]) -> None:
+    """Where there are some they count what callgrind does, and what a worker does between two requests."""
+    for cell in cells.values():
+        counted = cell["time"]["counters"]["instructions:u"]
+        assert (counted is None) == (not COUNTERS)
+        if counted is not None:
+            callgrind = sum(leg["instructions"] for leg in cell["legs"].values())
+            assert counted == pytest.approx(callgrind, rel=0.1)
+
+
+def test_evidence_is_kept_and_nothing_is_left(run: Running, cells: dict[str, Any]) -> None:
+    """From it the same table is made again."""
+    (folder,) = run.lab.runs()
+    assert run.lab.left() == []
+    for name in cells:
+        kept = sorted(path.name for path in (folder / "evidence" / probed.FOLDER / f"r01-{name}").iterdir())
+        assert kept == [*(probed.block_file(number) for number in range(1, 17)), "kamailio.log.gz", probed.RECORD]
+    (folder / "counts.json").unlink()
+    again = run.lab("report", folder.name)
+    assert again.process.returncode == Exit.OK, again.error
+    assert f"{cells['lua']['time']['worker_usec']:.1f}" in again.output
+
+
+def test_what_looks_has_two_capabilities_and_keeps_all_other_promises(lab: Lab) -> None:
+    """And goes with its run when that is interrupted."""
+    running = lab.begin("count", lab.experiment(name="caps", engines=["native"]), *FEW)
+    running.wait_for("round 1 of 1, native: by probes")
+    watcher = None
+    while watcher is None:
+        watcher = next((one for one in lab.containers() if "probes-native" in one.name), None)
+    assert set(broken(watcher)) <= {
+        "it has more than a container has",
+        "a process is root's",
+        "a process has a capability, or may get one",
+    }
+    assert watcher.attrs["HostConfig"]["CapAdd"] == ["SYS_ADMIN", "SYS_PTRACE"]
+    assert not watcher.attrs["HostConfig"]["Privileged"]
+    running.interrupt()
+    assert running.end() == Exit.INTERRUPTED
+    assert lab.left() == []
+
+
+def test_where_it_cannot_be_had_it_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """Before anything is counted: here by an engine whose containers may not have these capabilities."""
+    tree = tmp_path / "tree"
+    for part in ("lab", "images", "experiments"):
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "compose.yaml", tree / "compose.yaml")
+    rewrite(tree / "compose.yaml", "    cap_add: [SYS_ADMIN, SYS_PTRACE]\n", "")
+    lab.environment["PYTHONPATH"] = str(tree)
+    ended = lab("count", lab.experiment(name="refused", engines=["native"]), *FEW)
+    assert ended.process.returncode == Exit.SETUP, ended.error
+    assert "the probes cannot be used here" in ended.error or "perf cannot be used here" in ended.error
+    assert "docs/counting.md" in ended.error
+    (folder,) = lab.runs()
+    assert not (folder / "evidence" / "counts").exists()
+    assert lab.left() == []
