@@ -88,6 +88,7 @@ def kamailio(release: str) -> Recipe:
             "TARBALL": facts.tarball,
             "TARBALL_SHA256": facts.tarball_sha256,
             **({"LINE_FROM": line.at_least, "LINE_BELOW": line.below} if line else {}),
+            "OPTIMISATION": versions.load().optimisation if facts.optimisation is None else facts.optimisation,
             **({"PATCHES": f"{patches.tarball} {patches.tarball_sha256} {patches.names}"} if patches else {}),
             **_modules(facts.engines),
         },
@@ -111,7 +112,7 @@ def kamailio_from(source: Path, suite: str = "") -> Recipe:
         tag=f"{PROJECT}/kamailio:{GIVEN_PREFIX}{_content_hash(source)[:12]}{own}",
         folder="kamailio",
         suite=suite,
-        arguments={"SOURCE": "given", **_modules(engines)},
+        arguments={"SOURCE": "given", "OPTIMISATION": facts.optimisation, **_modules(engines)},
         source=source,
         engines=tuple(engines),
     )

@@ -54,15 +54,19 @@ class Kamailio:
     engines: list[str]
     line: Line | None = None
     patches: Patches | None = None
+    optimisation: str | None = None  # that its code is compiled with; None: as all others
     # Engine, or routing/engine -> what it cannot do, as docs/engines has it.
     broken: dict[str, str] = Field(default_factory=dict)
     ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
 
     @property
     def variant(self) -> str:
-        """How the build differs from the release; nothing where it does not."""
-        patches = self.patches
-        return f"with {patches.names} of {patches.tarball}: {patches.why}" if patches else ""
+        """How the build differs from others; nothing where it does not."""
+        patches, own = self.patches, self.optimisation
+        differences = [f"with {patches.names} of {patches.tarball}: {patches.why}"] if patches else []
+        if own is not None:
+            differences.append(f"compiled with {own or 'no optimisation, as its own make does'}")
+        return "; ".join(differences)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -96,6 +100,7 @@ class Versions:
     """The whole file. The first release of each kind is the default."""
 
     modules: list[str]
+    optimisation: str  # of Kamailio's code, for the compiler
     engine: dict[str, Engine]
     kamailio: dict[str, Kamailio]
     database: dict[str, Database]

@@ -89,7 +89,7 @@ def test_what_looks_has_two_capabilities_and_keeps_all_other_promises(lab: Lab) 
     running.wait_for("round 1 of 1, native: by probes")
     watcher = None
     while watcher is None:
-        watcher = next((one for one in lab.containers() if "probes-native" in one.name), None)
+        watcher = next((one for one in lab.containers() if "probes-native" in str(one.name)), None)
     assert set(broken(watcher)) <= {
         "it has more than a container has",
         "a process is root's",

@@ -21,7 +21,7 @@ from docker.models.containers import Container
 
 from lab import execution
 from lab.errors import TestbedError
-from lab.execution import Answer, Held, ask
+from lab.execution import Answer, Held, Watch, ask
 
 OUT, ERR = 1, 2
 
@@ -108,6 +108,7 @@ class Engine(socketserver.ThreadingUnixStreamServer):
         super().__init__(str(place / "engine.sock"), Calls)
         self.said = said
         self.states = list(states)
+        self.first = b""  # said before a line comes
         self.refuses = self.dies = self.sleeps = False
         self.asked: list[str] = []
         self.told: list[bytes] = []  # what came, '' when the connection was closed without a line
@@ -121,6 +122,11 @@ class Engine(socketserver.ThreadingUnixStreamServer):
         """A command of it, up and waiting."""
         self.api = docker.APIClient(base_url=f"unix://{self.server_address!s}", version="1.41", timeout=timeout)
         return Held(cast("Container", SimpleNamespace(id="c1", name="sipp", client=self)), ["sipp", "-m", "1"])
+
+    def watch(self, timeout: int = 60) -> Watch:
+        """One that says when it is at work."""
+        self.api = docker.APIClient(base_url=f"unix://{self.server_address!s}", version="1.41", timeout=timeout)
+        return Watch(cast("Container", SimpleNamespace(id="c1", name="probes", client=self)), ["watch", "7"], b"up\n")
 
 
 class Calls(BaseHTTPRequestHandler):
@@ -140,6 +146,8 @@ class Calls(BaseHTTPRequestHandler):
             return
         self.close_connection = True
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+        self.wfile.write(self.server.first)
+        self.wfile.flush()
         if not self.server.dies:
             self.server.told.append(self.connection.recv(100))
         self.server.heard.set()
@@ -230,6 +238,32 @@ def test_a_held_command_that_is_left_gets_no_line_but_an_end(engine: Engine) -> 
     engine.held().close()
     assert engine.heard.wait(10)
     assert engine.told == [b""]
+
+
+def test_what_watches_is_at_work_from_its_word_on_until_its_input_ends(engine: Engine) -> None:
+    """And what it had said before that, on either output, is in its answer."""
+    engine.first = piece(ERR, b"up\n") + piece(OUT, b"I am ") + piece(OUT, b"up\n")
+    engine.said, engine.states = piece(OUT, b"seen"), [(7, 3)]
+    watch = engine.watch()
+    assert watch.up
+    assert engine.asked == ["watch", "7"]
+    told_before = list(engine.told)
+    assert watch.end() == Answer(3, b"I am up\nseen", b"up\n")
+    assert (told_before, engine.told) == ([], [b""])
+
+
+def test_what_cannot_watch_tells_why(engine: Engine) -> None:
+    """It ends without its word."""
+    engine.first, engine.dies, engine.states = piece(ERR, b"no BTF"), True, [(7, 1)]
+    watch = engine.watch()
+    assert not watch.up
+    assert watch.end() == Answer(1, b"", b"no BTF")
+
+
+def test_what_never_says_that_it_watches_is_not_waited_for_for_ever(engine: Engine) -> None:
+    """As with everything that runs in a container."""
+    with pytest.raises(TestbedError, match=r"what runs in probes has said nothing for 1 s"):
+        engine.watch(timeout=1)
 
 
 def test_held_commands_leave_no_connection_open(engine: Engine) -> None:

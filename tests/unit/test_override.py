@@ -178,8 +178,23 @@ def test_only_a_count_writes_profiles() -> None:
     """A file of its own for each cell, in the log volume."""
     counted = override.build(replace(PLAN, counting=Counting()), LAYOUT, IMAGES, FOLDER)["services"]
     for cell in ("native", "lua-lean"):
-        assert counted[f"kamailio-{cell}"]["environment"]["LAB_COUNTS"] == f"{override.VOLUME}/{cell}.callgrind"
+        place = f"${{{override.COUNTED}:+{override.VOLUME}/{cell}.callgrind}}"  # none where it is started without
+        assert counted[f"kamailio-{cell}"]["environment"]["LAB_COUNTS"] == place
         assert "LAB_COUNTS" not in kamailio(cell)["environment"]
+
+
+def test_only_a_count_with_probes_has_who_looks_at_kamailio() -> None:
+    """In that Kamailio's pid namespace, on the driver's CPU, and not started with the cells."""
+    plan = replace(PLAN, counting=Counting(probes=True))
+    services = override.build(plan, LAYOUT, replace(IMAGES, probes="sha256:probes"), FOLDER)["services"]
+    for cell in ("native", "lua-lean"):
+        looking = services[f"probes-{cell}"]
+        assert looking["extends"]["service"] == "probes"
+        assert (looking["image"], looking["pid"]) == ("sha256:probes", f"service:kamailio-{cell}")
+        assert looking["cpuset"] == LAYOUT.text(Role.DRIVER)
+        assert f"probes-{cell}" not in override.services_of(plan)
+    without = override.build(replace(PLAN, counting=Counting()), LAYOUT, IMAGES, FOLDER)["services"]
+    assert not any(name.startswith("probes") for name in without)
 
 
 def test_who_shares_a_kamailio_has_none() -> None:

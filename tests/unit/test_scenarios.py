@@ -201,7 +201,7 @@ def test_the_load_path_has_no_network() -> None:
     assert services["sipp"]["network_mode"] == "container:${COMPOSE_PROJECT_NAME}-kamailio-1"
     assert "depends_on" not in services["sipp"]
     assert [name for name, service in services.items() if "ports" in service] == []
-    assert [name for name in services if "mysql-socket:/run/mysqld" in services[name]["volumes"]] == [
+    assert [name for name in services if "mysql-socket:/run/mysqld" in services[name].get("volumes", [])] == [
         "mysql",
         "kamailio",
     ]

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from lab import versions
+from lab import images, versions
 from lab.model import NATIVE
 
 IMAGES = versions.ROOT / "images"
@@ -19,9 +19,10 @@ def test_the_first_release_is_the_default() -> None:
     assert FACTS.default_kamailio == re.search(r'\[kamailio\."(.+)"\]', versions.FILE.read_text())[1]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("facts", [*FACTS.kamailio.values(), *FACTS.sipp.values()], ids=lambda facts: facts.tarball)
-def test_a_tarball_is_known_by_its_hash(facts: versions.Kamailio | versions.Sipp) -> None:
+@pytest.mark.parametrize("name", [*FACTS.kamailio, *FACTS.sipp])
+def test_a_tarball_is_known_by_its_hash(name: str) -> None:
     """The upstream one of the source package; without the hash anything could be measured."""
+    facts = {**FACTS.kamailio, **FACTS.sipp}[name]
     assert re.fullmatch(r"[0-9a-f]{64}", facts.tarball_sha256)
     assert re.fullmatch(rf"{facts.source_package}_[\d.]+\.orig\.tar\.\w+", facts.tarball)
 
@@ -36,7 +37,17 @@ def test_a_release_is_called_as_its_tarball(release: str) -> None:
         major, minor = map(int, release.split("."))
         assert facts.line.below == f"{major}.{minor + 1}"
     else:
-        assert version == release
+        assert release == (f"{version}-unoptimised" if facts.optimisation == "" else version)
+
+
+def test_code_is_compiled_as_distributions_do_unless_a_release_says_otherwise() -> None:
+    """And that it does is told with each result."""
+    assert FACTS.optimisation == "-O2"
+    own = {release: facts for release, facts in FACTS.kamailio.items() if facts.optimisation is not None}
+    assert own.keys() == {"6.0.1-unoptimised"}
+    assert own["6.0.1-unoptimised"].variant == "compiled with no optimisation, as its own make does"
+    recipe = images.kamailio("6.0.1-unoptimised")
+    assert (recipe.arguments["OPTIMISATION"], images.kamailio("6.0.1").arguments["OPTIMISATION"]) == ("", "-O2")
 
 
 @pytest.mark.parametrize("release", FACTS.kamailio)

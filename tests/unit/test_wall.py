@@ -33,6 +33,7 @@ LEFT = {
     "load",
     "matrix",
     "override",
+    "probes",
     "rates",
     "resume",
     "runner",
