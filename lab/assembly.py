@@ -104,22 +104,23 @@ def given(source: Path | None, suite: str) -> dict[str, Recipe]:
 
 def _kamailio(experiment: Experiment, given: Mapping[str, Recipe]) -> tuple[dict[str, Recipe], dict[str, plan.Release]]:
     """What is measured: recipes, and what each has, by the names of the releases."""
-    known = versions.load().kamailio
+    known = versions.load()
     if given:
         return dict(given), {name: _given_release(recipe) for name, recipe in given.items()}
-    releases = [name or versions.load().default_kamailio for name in experiment.factor("kamailio")]
-    for release in releases:
-        if release not in known:
-            raise experiment.fault("kamailio", f"no release {release!r}", f"there are: {', '.join(known)}")
-    return (
-        {name: images.kamailio(name) for name in releases},
-        {name: _release(known[name]) for name in releases},
-    )
+    found = {}
+    for name in experiment.factor("kamailio"):
+        release = name or known.default_kamailio
+        facts = known.release(release)
+        if facts is None:
+            remedy = f"there are: {', '.join(known.kamailio)}; each with {versions.UNOPTIMISED} behind it, too"
+            raise experiment.fault("kamailio", f"no release {release!r}", remedy)
+        found[release] = _release(facts)
+    return {name: images.kamailio(name) for name in found}, found
 
 
 def _given_release(recipe: Recipe) -> plan.Release:
     """What is known of a Kamailio that was given: of a release all that is, whatever it is called here."""
-    facts = versions.load().kamailio.get(recipe.tag.partition(":")[2])
+    facts = versions.load().release(recipe.tag.partition(":")[2])
     return _release(facts) if facts else plan.Release(recipe.engines)
 
 

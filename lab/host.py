@@ -15,6 +15,7 @@ from lab.errors import SetupError
 
 COMPOSE_MINIMUM = (2, 26)
 ENGINE_MINIMUM = (20, 10)
+EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 DISK_MINIMUM_BYTES = 2 * 2**30
 ENGINE_REMEDY = "./justw --engine  (as root on Debian or Ubuntu it installs one); otherwise see docs/setup.md"
 
@@ -77,7 +78,7 @@ def facts(client: docker.DockerClient) -> Facts:
 
 def checks(results: Path) -> tuple[Check, ...]:
     """Everything that `lab doctor` shows, in the order in which it matters."""
-    return tuple(check(results) for check in (_engine, _compose, _buildx, _architecture, _cpus, _disk))
+    return tuple(check(results) for check in (_engine, _compose, _buildx, _architecture, _cpus, _counters, _disk))
 
 
 def require_disk(folder: Path, log_bytes: int) -> None:
@@ -120,6 +121,12 @@ def _cpus(_: Path) -> Check:
     ok = len(allowed) > 1
     advice = "" if ok else "with one CPU Kamailio, MySQL and SIPp take turns: expect noise"
     return Check("CPUs", f"{topology.format_list(allowed)} ({_cpu_model()})", ok=ok, advice=advice)
+
+
+def _counters(_: Path) -> Check:
+    """Of the processor: cpu, on hybrids cpu_core and cpu_atom, on ARM armv8_... For `lab count --probes` alone."""
+    found = sorted(path.name for kind in ("cpu*", "arm*") for path in EVENT_SOURCES.glob(kind))
+    return Check("hardware counters", ", ".join(found) or "none, as in most virtual machines", ok=True)
 
 
 def _disk(folder: Path, needed_bytes: int = 0) -> Check:

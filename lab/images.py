@@ -75,8 +75,10 @@ def base_tag(suite: str) -> str:
 
 
 def kamailio(release: str) -> Recipe:
-    """A release of versions.toml, from its suite's source package, with all of its engines."""
-    facts = versions.load().kamailio[release]
+    """A release of versions.toml, from its suite's source package, with all of its engines. KeyError: there is none."""
+    facts = versions.load().release(release)
+    if facts is None:
+        raise KeyError(release)
     line, patches = facts.line, facts.patches
     return Recipe(
         tag=f"{PROJECT}/kamailio:{release}",
@@ -88,7 +90,7 @@ def kamailio(release: str) -> Recipe:
             "TARBALL": facts.tarball,
             "TARBALL_SHA256": facts.tarball_sha256,
             **({"LINE_FROM": line.at_least, "LINE_BELOW": line.below} if line else {}),
-            "OPTIMISATION": versions.load().optimisation if facts.optimisation is None else facts.optimisation,
+            "OPTIMISATION": versions.load().optimisation if facts.optimised else "",
             **({"PATCHES": f"{patches.tarball} {patches.tarball_sha256} {patches.names}"} if patches else {}),
             **_modules(facts.engines),
         },

@@ -1,6 +1,7 @@
 """images/versions.toml: the facts about everything that the lab builds, read from the one place that has them."""
 
 import tomllib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from lab.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "images" / "versions.toml"
+
+UNOPTIMISED = "-unoptimised"  # behind a release's name
 
 _REMEDY = "git diff shows what has changed in it"
 _STRICT = ConfigDict(extra="forbid")
@@ -54,7 +57,7 @@ class Kamailio:
     engines: list[str]
     line: Line | None = None
     patches: Patches | None = None
-    optimisation: str | None = None  # that its code is compiled with; None: as all others
+    optimised: bool = True  # as the file has it for all; or not at all
     # Engine, or routing/engine -> what it cannot do, as docs/engines has it.
     broken: dict[str, str] = Field(default_factory=dict)
     ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
@@ -62,10 +65,10 @@ class Kamailio:
     @property
     def variant(self) -> str:
         """How the build differs from others; nothing where it does not."""
-        patches, own = self.patches, self.optimisation
+        patches = self.patches
         differences = [f"with {patches.names} of {patches.tarball}: {patches.why}"] if patches else []
-        if own is not None:
-            differences.append(f"compiled with {own or 'no optimisation, as its own make does'}")
+        if not self.optimised:
+            differences.append("compiled without optimisation, as its own make does")
         return "; ".join(differences)
 
 
@@ -111,6 +114,11 @@ class Versions:
     def default_kamailio(self) -> str:
         """The release that an experiment means when it names none."""
         return next(iter(self.kamailio))
+
+    def release(self, name: str) -> Kamailio | None:
+        """What a release is, also as its own make compiles it; None where there is none of that name."""
+        known = self.kamailio.get(name.removesuffix(UNOPTIMISED))
+        return known and (replace(known, optimised=False) if name.endswith(UNOPTIMISED) else known)
 
     def engines_on(self, suite: str) -> list[str]:
         """Engines that can be compiled on a suite, whatever the release."""

@@ -73,6 +73,7 @@ class Counts:
     rounds: int
     cells: dict[str, CellCount]
     notes: tuple[str, ...]
+    ratios: dict[str, dict[str, float]] = field(default_factory=dict)  # see the function of that name
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
     times = _times(folder, plan)
     cells = {cell.name: replace(_cell(plan, cell, seen[cell.name]), time=times[cell.name]) for cell in plan.cells}
     sound = [cells[cell.name] for cell in plan.cells if not cell.known_broken]
-    return Counts(
+    found = Counts(
         schema_version=store.SCHEMA_VERSION,
         run=folder.name,
         experiment=plan.experiment,
@@ -142,6 +143,7 @@ def compute(folder: Path, profiles: Profiles | None = None) -> Counts:
         cells=cells,
         notes=tuple(_notes(plan, [kept for _, kept in _records(folder)], [kept for _, kept in _probed(folder)])),
     )
+    return replace(found, ratios={name: dict(known) for name, known in ratios(found).items()})
 
 
 def _whole(cell: CellCount, plan: Plan) -> bool:

@@ -73,7 +73,8 @@ def test_an_interrupted_gate_has_no_verdict(lab: Lab) -> None:
     assert lab.left() == []
 
 
-def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["time", "instructions"])
+def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path, by: str) -> None:
     """As the page shows it: a Lua script in a repository against the branch that it is to be merged into."""
     repository, runner = tmp_path / "repository", tmp_path / "runner"
     repository.mkdir()
@@ -86,7 +87,7 @@ def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path) -> None:
     rewrite(script, "function ksr_request_route()\n", "function ksr_request_route()\n    local changed = true\n")
     action = yaml.safe_load((ACTION / "action.yml").read_text())
     (step,) = action["runs"]["steps"]
-    given = {"base": "routing.lua@main", "candidate": "routing.lua", "engine": "lua", "delta": "90%"}
+    given = {"base": "routing.lua@main", "candidate": "routing.lua", "engine": "lua", "delta": "90%", "by": by}
     inputs = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | given
     inputs["experiment"] = str(experiment(lab, 4))
     environment = {
@@ -113,7 +114,8 @@ def test_the_action_gates_a_script_of_a_users(lab: Lab, tmp_path: Path) -> None:
     outputs = dict(line.split("=", 1) for line in (runner / "GITHUB_OUTPUT").read_text().splitlines())
     assert outputs["verdict"] == "pass"
     assert ET.parse(outputs["junit"]).getroot().get("failures") == "0"  # noqa: S314  (our own)
-    assert list(Path(outputs["results"]).glob("*-gate-*/summary.json"))
+    figures = {"time": "summary.json", "instructions": "counts.json"}[by]
+    assert list(Path(outputs["results"]).glob(f"*-gate-*/{figures}"))
     assert "## kemi-lab gate: pass" in (runner / "GITHUB_STEP_SUMMARY").read_text()
     assert "::notice title=" in done.stdout
     assert outputs.keys() == action["outputs"].keys()

@@ -19,10 +19,9 @@ def test_the_first_release_is_the_default() -> None:
     assert FACTS.default_kamailio == re.search(r'\[kamailio\."(.+)"\]', versions.FILE.read_text())[1]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("name", [*FACTS.kamailio, *FACTS.sipp])
-def test_a_tarball_is_known_by_its_hash(name: str) -> None:
+@pytest.mark.parametrize("facts", [*FACTS.kamailio.values(), *FACTS.sipp.values()], ids=lambda facts: facts.tarball)
+def test_a_tarball_is_known_by_its_hash(facts: versions.Kamailio | versions.Sipp) -> None:
     """The upstream one of the source package; without the hash anything could be measured."""
-    facts = {**FACTS.kamailio, **FACTS.sipp}[name]
     assert re.fullmatch(r"[0-9a-f]{64}", facts.tarball_sha256)
     assert re.fullmatch(rf"{facts.source_package}_[\d.]+\.orig\.tar\.\w+", facts.tarball)
 
@@ -37,17 +36,26 @@ def test_a_release_is_called_as_its_tarball(release: str) -> None:
         major, minor = map(int, release.split("."))
         assert facts.line.below == f"{major}.{minor + 1}"
     else:
-        assert release == (f"{version}-unoptimised" if facts.optimisation == "" else version)
+        assert version == release
 
 
-def test_code_is_compiled_as_distributions_do_unless_a_release_says_otherwise() -> None:
-    """And that it does is told with each result."""
-    assert FACTS.optimisation == "-O2"
-    own = {release: facts for release, facts in FACTS.kamailio.items() if facts.optimisation is not None}
-    assert own.keys() == {"6.0.1-unoptimised"}
-    assert own["6.0.1-unoptimised"].variant == "compiled with no optimisation, as its own make does"
-    recipe = images.kamailio("6.0.1-unoptimised")
-    assert (recipe.arguments["OPTIMISATION"], images.kamailio("6.0.1").arguments["OPTIMISATION"]) == ("", "-O2")
+@pytest.mark.parametrize("name", FACTS.kamailio)
+def test_each_release_is_there_as_its_own_make_compiles_it(name: str) -> None:
+    """The same otherwise. Else it is compiled as distributions do; that it is not is told with each result."""
+    usual, own = images.kamailio(name), images.kamailio(f"{name}-unoptimised")
+    assert (usual.arguments["OPTIMISATION"], own.arguments["OPTIMISATION"]) == ("-O2", "")
+    assert {**own.arguments, "OPTIMISATION": "-O2"} == usual.arguments
+    assert own.tag == f"kemi-lab/kamailio:{name}-unoptimised"
+    facts = FACTS.release(f"{name}-unoptimised")
+    assert facts is not None
+    assert facts.variant.endswith("compiled without optimisation, as its own make does")
+    assert facts.engines == FACTS.kamailio[name].engines
+
+
+def test_nothing_else_is_a_release() -> None:
+    """Neither by another name nor with another ending."""
+    assert FACTS.release("6.0.1") == FACTS.kamailio["6.0.1"]
+    assert {FACTS.release(name) for name in ("", "5.2.0", "5.2.0-unoptimised", "6.0.1-O9", "-unoptimised")} == {None}
 
 
 @pytest.mark.parametrize("release", FACTS.kamailio)
