@@ -77,7 +77,7 @@ class Limits:
     clock_drift_usec: int = 1000  # wall against monotonic clock over the slice
     steal_share: float = 0.05  # of the time of Kamailio's CPUs
     foreign_cpu_share: float = 0.05  # likewise: taken by what is not the lab's
-    run_delay_share: float = 0.20  # of the time in which workers wanted a CPU: that they waited for it
+    run_delay_share: float = 0.30  # of the time in which workers wanted a CPU: that they waited for it
 
 
 @dataclass(frozen=True, slots=True)
