@@ -110,22 +110,22 @@ def _kamailio(experiment: Experiment, given: Mapping[str, Recipe]) -> tuple[dict
     found = {}
     for name in experiment.factor("kamailio"):
         release = name or known.default_kamailio
-        facts = known.release(release)
-        if facts is None:
+        build = known.release(release)
+        if build is None:
             remedy = f"there are: {', '.join(known.kamailio)}; each with {versions.UNOPTIMISED} behind it, too"
             raise experiment.fault("kamailio", f"no release {release!r}", remedy)
-        found[release] = _release(facts)
+        found[release] = _release(build)
     return {name: images.kamailio(name) for name in found}, found
 
 
 def _given_release(recipe: Recipe) -> plan.Release:
     """What is known of a Kamailio that was given: of a release all that is, whatever it is called here."""
-    facts = versions.load().release(recipe.tag.partition(":")[2])
-    return _release(facts) if facts else plan.Release(recipe.engines)
+    build = versions.load().release(recipe.tag.partition(":")[2])
+    return _release(build) if build else plan.Release(recipe.engines)
 
 
-def _release(facts: versions.Kamailio) -> plan.Release:
-    return plan.Release(facts.engines, facts.broken, facts.ends, facts.variant)
+def _release(build: versions.Build) -> plan.Release:
+    return plan.Release(build.facts.engines, build.facts.broken, build.facts.ends, build.variant)
 
 
 def _routing(experiment: Experiment, name: str) -> Routing | None:

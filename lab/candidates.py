@@ -57,7 +57,7 @@ class _Named:
     def kind(self) -> Kind:
         """What it is; BadInputError where it is nothing."""
         if self.path is None:
-            return Kind.RELEASE if self.text in versions.load().kamailio else Kind.ROUTING
+            return Kind.RELEASE if versions.load().release(self.text) else Kind.ROUTING
         if (self.path / "src" / "Makefile.defs").is_file():
             return Kind.SOURCE
         if self.path.is_dir():
@@ -109,7 +109,7 @@ def pair(asked: Experiment, base: str, candidate: str, engine: str, folder: Path
 
 
 def _found(text: str, folder: Path) -> _Named:
-    if text in versions.load().kamailio or (_is_ours(text) and not Path(text).exists()):
+    if versions.load().release(text) or (_is_ours(text) and not Path(text).exists()):
         return _Named(text, None)
     path, _, commit = text.rpartition("@")
     if path and commit and not Path(text).exists():

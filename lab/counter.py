@@ -11,12 +11,14 @@ from typing import IO
 
 from lab import latency, load, override, probes, store
 from lab.counts import record
+from lab.counts.probed import ProbeRecord
 from lab.counts.record import CountRecord
 from lab.errors import TestbedError
 from lab.execution import ask
 from lab.model import Cell, Counting, Scenario, StartRecord
-from lab.sampling import workers
+from lab.sampling import only_worker
 from lab.session import Session
+from lab.starts import legs_of_call
 from lab.station import Station
 
 LOOKS = 100  # for the last part, which is written after the reply has left
@@ -46,21 +48,25 @@ def count(
     counting: Counting,
     been: Collection[CountRecord] = (),
     starts: Collection[StartRecord] = (),
+    looked: Collection[ProbeRecord] = (),
 ) -> None:
     """Every cell once a round, by itself. What has `been` counted stays, and what had failed is tried again.
 
-    A cell that dies, or cannot be proven, does not keep the others waiting. `starts` are those that there were.
+    Likewise what was `looked` at. A cell that dies, or cannot be proven, does not keep the others waiting. `starts` are
+    those that there were.
     """
+    looks = list(looked)
     for planned in session.plan.rounds:
         for cell in session.plan.cells:
-            earlier = [one for one in been if (one.round, one.cell) == (planned.number, cell.name)]
-            if any(not one.reasons for one in earlier):
-                continue
-            start = 1 + sum((one.round, one.cell) == (planned.number, cell.name) for one in starts)
-            if counting.probes:
+            place = (planned.number, cell.name)
+            start = 1 + sum((one.round, one.cell) == place for one in starts)
+            if counting.probes and _due(looks, place):
                 session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: by probes")
-                probes.look(session, cell, planned.number, start, attempt=1 + len(earlier))
+                looks.append(probes.look(session, cell, planned.number, start, looks))
                 start += 1
+            earlier = [one for one in been if (one.round, one.cell) == place]
+            if not _due(been, place):
+                continue
             session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: counting")
             begun, seen = time.monotonic(), _Seen()
             with tempfile.TemporaryFile(dir=session.run.folder) as profile:
@@ -81,6 +87,11 @@ def count(
                     store.dump(kept, folder / record.RECORD)
 
 
+def _due(records: Collection[CountRecord] | Collection[ProbeRecord], place: tuple[int, str]) -> bool:
+    """Whether none of these is of that round and cell, and counts."""
+    return all((one.round, one.cell) != place or one.reasons for one in records)
+
+
 def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Seen, profile: IO[bytes]) -> None:
     """One fresh start, in the given round and the so-manieth there."""
     (cell,) = session.plan.cells
@@ -89,7 +100,7 @@ def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Se
         if started.reasons:
             raise TestbedError(f"cell {cell.name}: {'; '.join(started.reasons)}")
         scenario = session.plan.scenario_of(cell.name)
-        seen.legs = _legs(session, started, scenario)
+        seen.legs = legs_of_call(session.run, started, scenario)
         station.log_latency(wanted=False)  # it would be counted as well
         before, calls = station.log_size(), counting.warmup_calls + counting.calls
         if said := station.rehearse(scenario, load.parts(calls, load.ONE_BY_ONE_PER_S, cell.subscribers)):
@@ -107,16 +118,6 @@ def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Se
             seen.reasons.append(f"Kamailio ended with exit code {code}")
 
 
-def _legs(session: Session, started: StartRecord, scenario: Scenario) -> tuple[str, ...]:
-    """Of a call, in the order of its requests: as the rehearsal's one call has shown, the last thing before."""
-    log = session.run.evidence / "starts" / started.id / "kamailio.log"
-    found = latency.order(log.read_bytes(), scenario.legs)
-    if sorted(found) != sorted(rule.leg for rule in scenario.legs):
-        said = f"a call's requests were {', '.join(found) or 'none'}"
-        raise TestbedError(f"{said}: which is which leg is told by their order, so each has to come once")
-    return found
-
-
 def _requests(session: Session, cell: Cell, scenario: Scenario, calls: int) -> int:
     """The probe, each subscriber's set-up, a call's rehearsal, and all that is warmed up with or counted."""
     setup = session.plan.scenario(scenario.setup).legs if scenario.setup else ()
@@ -125,10 +126,8 @@ def _requests(session: Session, cell: Cell, scenario: Scenario, calls: int) -> i
 
 def _profile(station: Station, start: StartRecord, expected: int, into: IO[bytes]) -> int:
     """The worker's file, once it has as many parts as there were requests; the volume has room for the next."""
-    found = workers(start.processes)
-    if len(found) != 1:
-        raise TestbedError(f"cell {station.cell.name}: has {len(found)} UDP workers, of which one is counted")
-    file = f"{override.counts_of(station.cell.name)}.{found[0]}"
+    worker = only_worker(station.cell.name, start.processes)
+    file = f"{override.counts_of(station.cell.name)}.{worker}"
     parts = ask(station.kamailio, ["sh", "-c", _PARTS, "parts", file, str(expected), str(LOOKS)])
     content = ask(station.kamailio, ["cat", file], into)
     if content.code != 0:

@@ -4,7 +4,7 @@ import io
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -159,7 +159,11 @@ class Watch(Held):
 
     def _is_up(self, response: "Response") -> bool:
         """Wait for the word; False where its output has ended without it."""
-        _demultiplex(cast("IO[bytes]", response.raw), self._out, self._err, until=self._word)
+        whole = _demultiplex(cast("IO[bytes]", response.raw), self._out, self._err, lambda: self._said)
+        return whole and self._said
+
+    @property
+    def _said(self) -> bool:
         return self._word in self._out.getvalue()
 
     def end(self) -> Answer:
@@ -205,14 +209,14 @@ def _refused(error: APIError) -> Answer:
     return Answer(-1, b"", _ID.sub("its container", str(error.explanation or error)).encode())
 
 
-def _demultiplex(raw: IO[bytes], out: IO[bytes], err: IO[bytes], until: bytes = b"") -> bool:
-    """Part the engine's stream into its two, to its end or a word in the first; False when it ends within a piece."""
+def _demultiplex(raw: IO[bytes], out: IO[bytes], err: IO[bytes], enough: Callable[[], bool] = lambda: False) -> bool:
+    """Part the engine's stream into its two, to its end or until it is `enough`; False when it ends within a piece."""
     while head := raw.read(_HEAD):
         length = int.from_bytes(head[4:], "big")
         piece = raw.read(length)
         (err if head[0] == STDERR else out).write(piece)
         if len(head) < _HEAD or len(piece) < length:
             return False
-        if until and head[0] != STDERR and until in piece:
+        if enough():
             break
     return True

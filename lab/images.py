@@ -10,6 +10,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Built:
     size_bytes: int
     version: str
     packages: dict[str, str]
-    source: str = ""  # of Kamailio: tarball, checksum, patches
+    source: str = ""  # of Kamailio: tarball, checksum, patches, and how it was compiled
     engines: tuple[str, ...] = ()  # that Kamailio has
     failed: dict[str, str] = field(default_factory=dict)  # engines that could not be built -> why
 
@@ -76,9 +77,10 @@ def base_tag(suite: str) -> str:
 
 def kamailio(release: str) -> Recipe:
     """A release of versions.toml, from its suite's source package, with all of its engines. KeyError: there is none."""
-    facts = versions.load().release(release)
-    if facts is None:
+    build = versions.load().release(release)
+    if build is None:
         raise KeyError(release)
+    facts = build.facts
     line, patches = facts.line, facts.patches
     return Recipe(
         tag=f"{PROJECT}/kamailio:{release}",
@@ -90,7 +92,7 @@ def kamailio(release: str) -> Recipe:
             "TARBALL": facts.tarball,
             "TARBALL_SHA256": facts.tarball_sha256,
             **({"LINE_FROM": line.at_least, "LINE_BELOW": line.below} if line else {}),
-            "OPTIMISATION": versions.load().optimisation if facts.optimised else "",
+            "OPTIMISATION": versions.load().optimisation if build.optimised else "",
             **({"PATCHES": f"{patches.tarball} {patches.tarball_sha256} {patches.names}"} if patches else {}),
             **_modules(facts.engines),
         },
@@ -203,15 +205,22 @@ def by_hand() -> tuple[Recipe, ...]:
 
 
 def everything() -> tuple[Recipe, ...]:
-    """All images of versions.toml, in the order of building."""
+    """All images of versions.toml, and those that the lab's own experiments name besides; in the order of building."""
     facts = versions.load()
     return (
-        *(kamailio(name) for name in facts.kamailio),
+        *(kamailio(name) for name in dict.fromkeys((*facts.kamailio, *_named_by_experiments()))),
         counter(kamailio(facts.default_kamailio)),
         probes(),
         *(database(name) for name in facts.database),
         sipp(),
     )
+
+
+def _named_by_experiments() -> list[str]:
+    """Releases that are in none of versions.toml's rows: as their own make compiles them."""
+    files = sorted((versions.ROOT / "experiments").glob("*.toml"))
+    named = [tomllib.loads(path.read_text(encoding="utf-8")).get("kamailio", []) for path in files]
+    return sorted({name for one in named for name in ([one] if isinstance(one, str) else one)})
 
 
 class Workshop:

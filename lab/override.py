@@ -117,7 +117,7 @@ def build(plan: Plan, layout: Layout, images: Images, folder: str) -> dict[str, 
                 "extends": {"file": BASE, "service": "probes"},
                 "image": images.probes,
                 "cpuset": layout.text(Role.DRIVER),
-                "profiles": _ReplaceList(),
+                # It keeps its profile: who raises this testbed by hand does not get it unasked.
                 "pid": f"service:{kamailio_of(cell.name)}",
                 "depends_on": {kamailio_of(cell.name): {"condition": "service_started"}},
             }

@@ -4,27 +4,24 @@ Calls come one by one, as where they are counted. Unlike that it takes time, so 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from lab import latency, load, logs, store
+from lab import latency, load, logs, sampling, starts, store
 from lab.counts import probed
-from lab.counts.probed import UP, Block, ProbeRecord
+from lab.counts.probed import BLOCKS, CALLS, UP, Block, ProbeRecord
 from lab.errors import BadInputError, SetupError, TestbedError
 from lab.execution import Watch
 from lab.model import Cell, Scenario
-from lab.sampling import workers
 from lab.session import Session
 from lab.station import Station
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-BLOCKS = (False, True, True, False) * 4  # with probes or without: neither is always the later
-CALLS = 150  # of each
 LOOKS = 50  # at the log, for the last line, which comes after its reply
 REMEDY = (
     "it takes a kernel with BTF (/sys/kernel/btf/vmlinux), uprobes and perf events, and an engine that may give a "
@@ -45,38 +42,49 @@ class _Seen:
     reasons: list[str] = field(default_factory=list)
 
 
-def look(session: Session, cell: Cell, number: int, start: int, attempt: int) -> None:
-    """One fresh start of a cell in a round, and its evidence. ProbesError where that cannot work on this machine."""
+def look(session: Session, cell: Cell, number: int, start: int, been: Collection[ProbeRecord]) -> ProbeRecord:
+    """One fresh start of a cell in a round, and its evidence; `been` are those that there were in this run.
+
+    ProbesError where it cannot work on this machine: as long as it never has.
+    """
     begun, seen = time.monotonic(), _Seen()
+    attempt = 1 + sum((one.round, one.cell) == (number, cell.name) for one in been)
     part = ProbeRecord(number, cell.name, 0.0, attempt=attempt).id
     with session.run.part(probed.FOLDER, part) as folder:
         try:
             _one(session.only(cell, counted=False), (number, start), seen, folder)
+        except ProbesError as error:
+            if not any(one.blocks for one in been) and not seen.blocks:
+                raise
+            seen.reasons.append(f"{error}: {error.detail}")
         except (TestbedError, BadInputError) as error:
             seen.reasons.append(str(error))
         for reason in seen.reasons:
             session.reporter.note(f"round {number}, {cell.name}, by probes: {reason}")
-        kept = (number, cell.name, round(time.monotonic() - begun, 1), seen.legs, tuple(seen.blocks))
-        store.dump(ProbeRecord(*kept, tuple(seen.reasons), attempt), folder / probed.RECORD)
+        seconds = round(time.monotonic() - begun, 1)
+        kept = ProbeRecord(
+            number, cell.name, seconds, seen.legs, tuple(seen.blocks), tuple(seen.reasons), attempt=attempt
+        )
+        store.dump(kept, folder / probed.RECORD)
+    return kept
 
 
 def _one(session: Session, place: tuple[int, int], seen: _Seen, folder: Path) -> None:
     (cell,) = session.plan.cells
-    with session.fresh(*place) as (starts, stations):
-        (started,), (station,) = starts.values(), stations.values()
+    with session.fresh(*place) as (started_cells, stations):
+        (started,), (station,) = started_cells.values(), stations.values()
         if started.reasons:
             raise TestbedError(f"cell {cell.name}: {'; '.join(started.reasons)}")
-        (worker,) = workers(started.processes)
+        worker = sampling.only_worker(cell.name, started.processes)
         scenario = session.plan.scenario_of(cell.name)
-        log = session.run.evidence / "starts" / started.id / logs.NAME
-        seen.legs = latency.order(log.read_bytes(), scenario.legs)
-        station.log_latency(wanted=True)
+        seen.legs = starts.legs_of_call(session.run, started, scenario)
         _send(station, scenario)  # to warm up
         station.skip()
         with session.bed.probes(cell) as watcher:
             for number, with_probes in enumerate(BLOCKS, start=1):
-                block = _block(station, scenario, watcher, [str(worker), *["trace"] * with_probes], folder, number)
-                found = probed.parse((folder / probed.block_file(number)).read_text(encoding="utf-8"))
+                place_of_block = folder / probed.block_file(number)
+                block = _block(station, scenario, watcher, worker, place_of_block, with_probes=with_probes)
+                found = probed.parse(place_of_block.read_text(encoding="utf-8"))
                 if said := probed.problem(block, found, seen.legs):
                     seen.reasons.append(f"block {number}: {said}")
                 seen.blocks.append(block)
@@ -87,25 +95,26 @@ def _one(session: Session, place: tuple[int, int], seen: _Seen, folder: Path) ->
             seen.reasons.append(f"Kamailio ended with exit code {code}")
 
 
-def _block(  # noqa: PLR0913, PLR0917
-    station: Station, scenario: Scenario, watcher: "Container", what: Sequence[str], folder: Path, number: int
+def _block(  # noqa: PLR0913
+    station: Station, scenario: Scenario, watcher: "Container", worker: int, place: Path, *, with_probes: bool
 ) -> Block:
+    """Some calls, and in `place` what was seen of them."""
     before, log = station.log_size(), b""
-    watch = Watch(watcher, ["watch", *what], UP)
+    watch = Watch(watcher, ["watch", str(worker), "trace" if with_probes else "idle"], UP)
     try:
         if watch.up:
             _send(station, scenario)
             log = _log(station, before, CALLS * len(scenario.legs))
     finally:
         answer = watch.end()
-    store.write_atomically(folder / probed.block_file(number), answer.out)
     if not watch.up or answer.code != 0:
-        message = f"{'the probes' if 'trace' in what else 'perf'} cannot be used here"
+        message = f"{'the probes' if with_probes else 'perf'} cannot be used here"
         raise ProbesError(message, detail=answer.last_words, remedy=REMEDY)
+    store.write_atomically(place, answer.out)
     times: latency.Times = {}
     tally = latency.tally(log, "", scenario.legs, times)
-    usec = {leg: median(found.elements()) for leg, found in times.items()}
-    return Block("trace" in what, CALLS, dict(tally.messages), usec)
+    usec = {leg: float(median(found.elements())) for leg, found in times.items()}
+    return Block(with_probes, CALLS, dict(tally.messages), usec, errors=tally.error_count + tally.malformed_count)
 
 
 def _send(station: Station, scenario: Scenario) -> None:
@@ -121,4 +130,5 @@ def _log(station: Station, offset: int, lines: int) -> bytes:
         log = station.log(offset)
         if log.count(latency.MARKER.encode()) >= lines:
             break
+        time.sleep(0.1)  # between two looks
     return log

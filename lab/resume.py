@@ -29,7 +29,9 @@ from lab import (
     versions,
 )
 from lab.cores import Layout
+from lab.counts import probed
 from lab.counts import record as counts
+from lab.counts.probed import ProbeRecord
 from lab.counts.record import CountRecord
 from lab.errors import BadInputError, SetupError
 from lab.images import Built, Workshop
@@ -76,6 +78,11 @@ class Kept:
     def counts(self) -> list[CountRecord]:
         """Likewise, of instructions."""
         return [found for _, found in store.records(CountRecord, self._place(counts.FOLDER), counts.RECORD)]
+
+    @property
+    def looks(self) -> list[ProbeRecord]:
+        """Likewise, by probes."""
+        return [found for _, found in store.records(ProbeRecord, self._place(probed.FOLDER), probed.RECORD)]
 
     @property
     def slices(self) -> list[tuple[Path, SliceRecord]]:
@@ -140,7 +147,7 @@ def resume(  # noqa: PLR0913
                 if kept.asked.capacity:
                     _search(kept, session, conditions)
                 elif plan.counting:
-                    counter.count(session, plan.counting, kept.counts, kept.starts)
+                    counter.count(session, plan.counting, kept.counts, kept.starts, kept.looks)
                 else:
                     _measure(kept, session, conditions, enough)
     return folder

@@ -91,6 +91,14 @@ def workers(processes: Mapping[int, str]) -> tuple[int, ...]:
     return tuple(pid for pid, name in processes.items() if _WORKER in name)
 
 
+def only_worker(cell: str, processes: Mapping[int, str]) -> int:
+    """Where there is to be one; TestbedError where a configuration has others than it was told."""
+    found = workers(processes)
+    if len(found) != 1:
+        raise TestbedError(f"cell {cell}: has {len(found)} UDP workers, of which one is looked at")
+    return found[0]
+
+
 def _workers(parts: dict[str, str], pids: set[int]) -> dict[int, Worker]:
     """Those of these processes that have clocks; what else is not told of one is None."""
     status = {(int(p), name): int(n) for p, name, n in re.findall(r"/(\d+)/status:(\w+):\s*(\d+)", parts["status"])}

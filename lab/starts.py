@@ -5,12 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from lab import load, proof, store
+from lab import latency, load, logs, proof, store
 from lab.affinity import allowed, allowed_to_driver
 from lab.cores import Layout
 from lab.errors import TestbedError
 from lab.execution import ask
-from lab.model import Plan, Role, StartRecord
+from lab.model import Plan, Role, Scenario, StartRecord
 from lab.station import Holder, Station
 
 SETUP_RATE_PER_S = 400  # of all cells together, which are set up at the same time; at least
@@ -99,3 +99,13 @@ class Starts:
         scenario, subscribers = self.plan.scenario_of(cell), self.plan.cell(cell).subscribers
         setup = len(self.plan.scenario(scenario.setup).legs) * subscribers if scenario.setup else 0
         return 1 + setup + (0 if self.plan.specimen else len(scenario.legs))
+
+
+def legs_of_call(run: store.Run, started: StartRecord, scenario: Scenario) -> tuple[str, ...]:
+    """In the order of a call's requests: as the rehearsal's one call has shown, the last thing that a start logs."""
+    log = run.evidence / "starts" / started.id / logs.NAME
+    found = latency.order(log.read_bytes(), scenario.legs)
+    if sorted(found) != sorted(rule.leg for rule in scenario.legs):
+        said = f"a call's requests were {', '.join(found) or 'none'}"
+        raise TestbedError(f"{said}: which is which leg is told by their order, so each has to come once")
+    return found

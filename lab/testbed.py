@@ -145,7 +145,7 @@ class Testbed:
         """What looks at a cell's Kamailio, which is up. Removed at the end."""
         service = override.probes_of(cell.name)
         try:
-            self._compose("up", "--detach", "--no-deps", service, what="starting the probes")
+            self._compose("up", "--detach", "--no-deps", service, what="starting what looks at Kamailio")
             yield self._container(service)
         finally:
             _remove(lambda: self._containers_of([service]))

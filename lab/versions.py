@@ -1,7 +1,6 @@
 """images/versions.toml: the facts about everything that the lab builds, read from the one place that has them."""
 
 import tomllib
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -57,19 +56,29 @@ class Kamailio:
     engines: list[str]
     line: Line | None = None
     patches: Patches | None = None
-    optimised: bool = True  # as the file has it for all; or not at all
     # Engine, or routing/engine -> what it cannot do, as docs/engines has it.
     broken: dict[str, str] = Field(default_factory=dict)
     ends: dict[str, int] = Field(default_factory=dict)  # engine -> Kamailio's exit code, where its end fails
 
     @property
     def variant(self) -> str:
-        """How the build differs from others; nothing where it does not."""
+        """How the build differs from the release; nothing where it does not."""
         patches = self.patches
-        differences = [f"with {patches.names} of {patches.tarball}: {patches.why}"] if patches else []
-        if not self.optimised:
-            differences.append("compiled without optimisation, as its own make does")
-        return "; ".join(differences)
+        return f"with {patches.names} of {patches.tarball}: {patches.why}" if patches else ""
+
+
+@dataclass(frozen=True)
+class Build:
+    """A release as it is compiled: as all are, or as its own make does."""
+
+    facts: Kamailio
+    optimised: bool
+
+    @property
+    def variant(self) -> str:
+        """How it differs from the release, and from how others are compiled; nothing where it does not."""
+        own = "" if self.optimised else "compiled without optimisation, as its own make does"
+        return "; ".join(filter(None, (self.facts.variant, own)))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -115,10 +124,10 @@ class Versions:
         """The release that an experiment means when it names none."""
         return next(iter(self.kamailio))
 
-    def release(self, name: str) -> Kamailio | None:
-        """What a release is, also as its own make compiles it; None where there is none of that name."""
+    def release(self, name: str) -> Build | None:
+        """A release by its name, also as its own make compiles it; None where there is none of that name."""
         known = self.kamailio.get(name.removesuffix(UNOPTIMISED))
-        return known and (replace(known, optimised=False) if name.endswith(UNOPTIMISED) else known)
+        return known and Build(known, optimised=not name.endswith(UNOPTIMISED))
 
     def engines_on(self, suite: str) -> list[str]:
         """Engines that can be compiled on a suite, whatever the release."""

@@ -6,6 +6,7 @@ probes cost is seen in the same fresh start. images/probes has both programs.
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,15 @@ from lab.errors import BadInputError
 from lab.model import nth
 from lab.stats import Comparison, compare
 
+BLOCKS = (False, True, True, False) * 4  # with bpftrace's probes or without: neither is always the later
+CALLS = 150  # of each
 FOLDER = "probes"  # of the evidence
 RECORD = "probes.json"
 CLOCK = "task-clock"  # perf's: msec of CPU time, the kernel's included
 NONE = "<not supported>"  # in its words: this machine has no such counter
+NOT_RUN = "<not counted>"
+WHOLE_PERCENT = 99.9  # perf shares counters out where there are more events, and then guesses
+_KIND = re.compile(r"\w+/([^/]+)/")  # cpu_core/instructions:u/
 UP = b'"up'  # says that all is attached
 
 
@@ -31,6 +37,7 @@ class Block:
     calls: int
     messages: dict[str, int]  # latency lines, by leg
     usec: dict[str, float]  # the median of what they say, likewise
+    errors: int = 0  # lines that no log of a good block has
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,8 @@ def parse(text: str) -> Seen:
         for line in filter(None, text.splitlines()):
             said = json.loads(line)
             if "event" in said:
-                counters[said["event"]] = _counter(said)
+                name, value = _counter(said)
+                counters[name] = value if value is None else (counters.get(name) or 0.0) + value
             elif said["type"] == "map":
                 maps |= said["data"]
         numbers = range(int(maps.get("@requests", 0)))
@@ -114,10 +122,16 @@ def parse(text: str) -> Seen:
     return Seen(counters, on_cpu, tuple(away))
 
 
-def _counter(said: Mapping[str, str]) -> float | None:
-    """Of one event. Where there were more events than counters, perf has scaled it."""
-    value = said["counter-value"]
-    return None if value.startswith("<not") else float(value)
+def _counter(said: Mapping[str, Any]) -> tuple[str, float | None]:
+    """Of one event, of each kind of core where there are several: its name, how often; None: there is no counter."""
+    event, value = _KIND.sub(r"\1", said["event"]), said["counter-value"]
+    if value == NONE:
+        return event, None
+    if value == NOT_RUN:  # by a kind of core on which the worker never was
+        return event, 0.0
+    if said["pcnt-running"] < WHOLE_PERCENT:
+        raise ValueError(f"{event} was only counted for {said['pcnt-running']} % of the time")
+    return event, float(value)
 
 
 def read(folder: Path, record: ProbeRecord) -> list[Seen]:
@@ -135,8 +149,11 @@ def read(folder: Path, record: ProbeRecord) -> list[Seen]:
 def problem(block: Block, seen: Seen, legs: Sequence[str]) -> str:
     """Why a block does not count; nothing where it does."""
     expected = block.calls * len(legs)
-    if sum(block.messages.values()) != expected:
-        return f"Kamailio has logged {sum(block.messages.values())} requests of {expected}"
+    if found := {leg: number for leg, number in block.messages.items() if number != block.calls * (leg in legs)}:
+        told = ", ".join(f"{number} of leg {leg}" for leg, number in found.items())
+        return f"Kamailio has logged {told}, and not {block.calls}"
+    if block.errors:
+        return f"Kamailio has logged {block.errors} errors or torn lines"
     if block.probed and len(seen.on_cpu) != expected:
         return f"the probes have seen {len(seen.on_cpu)} request_routes of {expected}"
     return ""

@@ -34,6 +34,7 @@ def build(folder: Path, plan: Plan, found: Counts, profiles: Profiles) -> Report
         answers=tuple(_answers(found, names)),
         valid=found.valid,
         sections=(
+            *_call(found),
             *_legs(found, names),
             *_trees(found, profiles, names),
             *_differences(found, profiles, names),
@@ -51,10 +52,11 @@ def _again(folder: Path, plan: Plan, found: Counts) -> tuple[str, ...]:
         return ("./justw", *command)
     given = ("--kamailio-source", "SOURCE") if any(name.startswith("kamailio ") for name in plan.inputs) else ()
     counting = found.counting
+    probes = ("--probes",) if counting.probes else ()
     return (
         *("./justw", "lab", "count", f"results/{folder.name}/evidence/experiment.toml"),
         *("--calls", str(counting.calls), "--warmup-calls", str(counting.warmup_calls), "--repeats", str(found.rounds)),
-        *given,
+        *(*probes, *given),
     )
 
 
@@ -72,6 +74,20 @@ def _answers(found: Counts, names: Mapping[str, str]) -> Iterator[str]:
         elif known:
             (leg, ratio), *_ = known.items()
             yield f"{told.format(f'{ratio:.2f} times', f'the {leg} leg')}."
+
+
+def _call(found: Counts) -> Iterator[Section]:
+    if any(cell.time for cell in found.cells.values()):
+        head, *rows = counts.whole(found)
+        yield Section(
+            "call",
+            "A call, and the time that it takes the worker",
+            "Instructions are counted under valgrind. All else is of the same Kamailio without it: CPU time of its "
+            "worker as the kernel has it, what looking adds to that, and what counters of the processor say where "
+            "there are some. Below, request_route is timed from its entry to its return, without the time off the CPU.",
+            head,
+            tuple(rows),
+        )
 
 
 def _legs(found: Counts, names: Mapping[str, str]) -> Iterator[Section]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.counts import shares
+from lab.counts import probed, shares
 from lab.counts.figures import Counts, LegCount, ratios
 from lab.report import on_cpu
 from lab.report.markdown import table
@@ -21,6 +21,9 @@ def _lines(found: Counts, folder: Path) -> Iterator[str]:
         f"instructions per request, by callgrind: {counting.calls} calls one by one, after {counting.warmup_calls} to "
         f"warm up, in each of {found.rounds} fresh starts; one worker"
     )
+    if counting.probes:
+        each = f"{len(probed.BLOCKS)} blocks of {probed.CALLS} calls in each start, half of them with probes"
+        yield f"time, by the kernel, without valgrind: {each}"
     yield "valid: every cell in every start" if found.valid else f"not valid ({found.ended}): see the notes"
     yield ""
     head, *body = whole(found)

@@ -36,8 +36,8 @@ def of_leg(cells: Mapping[str, CellCount], leg: str) -> Iterator[Row]:
         return (head, *(shown(time) if time else "" for time in times.values()))
 
     yield row("request_route on CPU, usec", lambda time: words.usec(time.on_cpu_usec, 1))
-    yield ("times the baseline", *(_ratio(cells, times, name) for name in cells))
-    yield row("starts apart by", lambda time: "" if time.spread is None else f"{time.spread:.1%}")
+    yield ("- times the baseline", *(_ratio(cells, times, name) for name in cells))
+    yield row("- starts apart by", lambda time: "" if time.spread is None else f"{time.spread:.1%}")
     yield row("off the CPU in it, usec", lambda time: words.usec(time.away_usec, 1))
     yield row("by latency lines, usec", lambda time: words.usec(time.logged_usec, 1))
     yield row("- with probes", lambda time: words.usec(time.logged_probed_usec, 1))

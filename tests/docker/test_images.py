@@ -152,10 +152,11 @@ def test_lua_and_luajit_lie_side_by_side(bench: Bench, stock: Stock, release: st
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_kamailio_records_its_source(stock: Stock, release: str) -> None:
-    """The tarball and its checksum, and the patches of the package; of a line, the very version that it says it is."""
+    """Tarball, checksum, patches, how it was compiled; of a line, the very version that it says it is."""
     facts = versions.load().kamailio[release]
     for image in kamailio_of(stock, release):
-        source, *patches = image.source.splitlines()
+        source, *patches, compiled = image.source.splitlines()
+        assert compiled == f"compiled with {versions.load().optimisation}"
         if facts.line:
             (version,) = re.findall(r"^version: kamailio (\S+) ", image.version)
             assert re.fullmatch(rf"kamailio_{re.escape(version)}\.orig\.tar\.\w+ sha256:[0-9a-f]{{64}}", source)

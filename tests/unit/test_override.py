@@ -192,6 +192,7 @@ def test_only_a_count_with_probes_has_who_looks_at_kamailio() -> None:
         assert looking["extends"]["service"] == "probes"
         assert (looking["image"], looking["pid"]) == ("sha256:probes", f"service:kamailio-{cell}")
         assert looking["cpuset"] == LAYOUT.text(Role.DRIVER)
+        assert "profiles" not in looking  # compose.yaml's holds: nobody gets it unasked
         assert f"probes-{cell}" not in override.services_of(plan)
     without = override.build(replace(PLAN, counting=Counting()), LAYOUT, IMAGES, FOLDER)["services"]
     assert not any(name.startswith("probes") for name in without)

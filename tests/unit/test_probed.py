@@ -33,8 +33,8 @@ def said(
         lines += [{"type": "map", "data": {name: {str(n): v for n, v in enumerate(maps[name])}}} for name in maps]
         lines.append({"type": "map", "data": {"@requests": len(wall)}})
     value = probed.NONE if counters is None else f"{counters:.6f}"
-    lines.append({"counter-value": f"{clock_msec:.6f}", "event": "task-clock"})
-    lines += [{"counter-value": value, "event": event} for event in EVENTS]
+    lines.append({"counter-value": f"{clock_msec:.6f}", "event": "task-clock", "pcnt-running": 100.0})
+    lines += [{"counter-value": value, "event": event, "pcnt-running": 100.0} for event in EVENTS]
     return "\n".join(map(json.dumps, lines)) + "\n"
 
 
@@ -79,6 +79,17 @@ def test_counters_of_hardware_are_numbers_where_there_are_some() -> None:
     assert found.counters == {"instructions:u": 1000.0, **dict.fromkeys(EVENTS[1:])}
 
 
+def test_each_kind_of_core_counts_for_itself() -> None:
+    """A worker may have been on one of them alone; where perf has shared a counter out, it has guessed."""
+    text = said() + "\n".join(
+        json.dumps({"counter-value": value, "event": f"cpu_{kind}/branches:u/", "pcnt-running": 100.0})
+        for kind, value in (("core", "700.000000"), ("atom", "<not counted>"))
+    )
+    assert probed.parse(text).counters["branches:u"] == 700.0
+    with pytest.raises(BadInputError, match=r"was only counted for 60\.0 % of the time"):
+        probed.parse(text.replace('"pcnt-running": 100.0', '"pcnt-running": 60.0', 1))
+
+
 def test_a_request_has_its_time_on_the_cpu_and_off_it() -> None:
     """By its leg, which its place tells; the mean of fresh starts' medians."""
     found = probed.together([start(1, 30_000), start(2, 34_000)])
@@ -106,7 +117,10 @@ def test_a_block_that_lacks_requests_does_not_count() -> None:
     whole_block, seen = block(with_probes=True), probed.parse(said(wall=(1,) * 8, away=(0,) * 8))
     assert probed.problem(whole_block, seen, LEGS) == ""
     fewer = replace(whole_block, messages={"challenge": 4, "authenticated": 3})
-    assert probed.problem(fewer, seen, LEGS) == "Kamailio has logged 7 requests of 8"
+    assert probed.problem(fewer, seen, LEGS) == "Kamailio has logged 3 of leg authenticated, and not 4"
+    other = replace(whole_block, messages={"challenge": 4, "authenticated": 4, "other": 1})
+    assert probed.problem(other, seen, LEGS) == "Kamailio has logged 1 of leg other, and not 4"
+    assert "1 errors" in probed.problem(replace(whole_block, errors=1), seen, LEGS)
     blind = replace(seen, on_cpu=seen.on_cpu[1:])
     assert probed.problem(whole_block, blind, LEGS) == "the probes have seen 7 request_routes of 8"
     assert probed.problem(block(with_probes=False), probed.parse(said()), LEGS) == ""
@@ -144,7 +158,7 @@ def test_a_table_has_what_was_seen_below_what_was_counted(tmp_path: Path) -> Non
     assert found.valid
     shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.text(found, folder).splitlines()]
     assert ["request_route on CPU, usec", "30.0", "45.0"] in shown
-    assert ["times the baseline", "", "1.500"] in shown
+    assert ["- times the baseline", "", "1.500"] in shown
     assert ["off the CPU in it, usec", "50.0", "50.0"] in shown
     assert ["with probes, times that", "1.050", "1.050"] in shown
     assert ["instructions:u, by hardware", "none here", "none here"] in shown

@@ -46,15 +46,17 @@ def test_each_release_is_there_as_its_own_make_compiles_it(name: str) -> None:
     assert (usual.arguments["OPTIMISATION"], own.arguments["OPTIMISATION"]) == ("-O2", "")
     assert {**own.arguments, "OPTIMISATION": "-O2"} == usual.arguments
     assert own.tag == f"kemi-lab/kamailio:{name}-unoptimised"
-    facts = FACTS.release(f"{name}-unoptimised")
-    assert facts is not None
-    assert facts.variant.endswith("compiled without optimisation, as its own make does")
-    assert facts.engines == FACTS.kamailio[name].engines
+    build = FACTS.release(f"{name}-unoptimised")
+    assert build is not None
+    assert build.variant.endswith("compiled without optimisation, as its own make does")
+    assert build.facts == FACTS.kamailio[name]
 
 
 def test_nothing_else_is_a_release() -> None:
     """Neither by another name nor with another ending."""
-    assert FACTS.release("6.0.1") == FACTS.kamailio["6.0.1"]
+    usual = FACTS.release("6.0.1")
+    assert usual is not None
+    assert (usual.facts, usual.variant) == (FACTS.kamailio["6.0.1"], "")
     assert {FACTS.release(name) for name in ("", "5.2.0", "5.2.0-unoptimised", "6.0.1-O9", "-unoptimised")} == {None}
 
 
