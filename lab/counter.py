@@ -3,6 +3,7 @@
 Nothing here is timed, so cells may be as slow as they are, and the machine as busy.
 """
 
+import itertools
 import tempfile
 import time
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from lab.counts.probed import ProbeRecord
 from lab.counts.record import CountRecord
 from lab.errors import TestbedError
 from lab.execution import ask
-from lab.model import Cell, Counting, Scenario, StartRecord
+from lab.model import Cell, Counting, Scenario, StartRecord, nth
 from lab.sampling import only_worker
 from lab.session import Session
 from lab.starts import legs_of_call
@@ -47,28 +48,23 @@ def count(
     session: Session,
     counting: Counting,
     been: Collection[CountRecord] = (),
-    starts: Collection[StartRecord] = (),
     looked: Collection[ProbeRecord] = (),
 ) -> None:
     """Every cell once a round, by itself. What has `been` counted stays, and what had failed is tried again.
 
-    Likewise what was `looked` at. A cell that dies, or cannot be proven, does not keep the others waiting. `starts` are
-    those that there were.
+    Likewise what was `looked` at, which is done for all cells of a round together. A cell that dies, or cannot be
+    proven, does not keep the others waiting.
     """
     looks = list(looked)
     for planned in session.plan.rounds:
-        for cell in session.plan.cells:
-            place = (planned.number, cell.name)
-            start = 1 + sum((one.round, one.cell) == place for one in starts)
-            if counting.probes and _due(looks, place):
-                session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: by probes")
-                looks.append(probes.look(session, cell, planned.number, start, looks))
-                start += 1
-            earlier = [one for one in been if (one.round, one.cell) == place]
-            if not _due(been, place):
-                continue
-            session.reporter.stage(f"round {planned.number} of {len(session.plan.rounds)}, {cell.name}: counting")
+        told = f"round {planned.number} of {len(session.plan.rounds)}"
+        if counting.probes and (due := _due(session, planned.number, looks)):
+            session.reporter.stage(f"{told}: looking at all cells by probes")
+            looks += probes.look(session, due, planned.number, _next_start(session, planned.number, due), looks)
+        for cell in _due(session, planned.number, been):
+            session.reporter.stage(f"{told}, {cell.name}: counting")
             begun, seen = time.monotonic(), _Seen()
+            start = _next_start(session, planned.number, [cell])
             with tempfile.TemporaryFile(dir=session.run.folder) as profile:
                 try:
                     _one(session.only(cell), counting, (planned.number, start), seen, profile)
@@ -79,7 +75,7 @@ def count(
                 seconds, reasons = round(time.monotonic() - begun, 1), tuple(seen.reasons)
                 kept = CountRecord(
                     *(planned.number, cell.name, seen.parts, seen.expected, seconds, seen.legs, reasons),
-                    attempt=1 + len(earlier),
+                    attempt=1 + sum((one.round, one.cell) == (planned.number, cell.name) for one in been),
                 )
                 profile.seek(0)
                 with session.run.part(record.FOLDER, kept.id) as folder:
@@ -87,9 +83,20 @@ def count(
                     store.dump(kept, folder / record.RECORD)
 
 
-def _due(records: Collection[CountRecord] | Collection[ProbeRecord], place: tuple[int, str]) -> bool:
-    """Whether none of these is of that round and cell, and counts."""
-    return all((one.round, one.cell) != place or one.reasons for one in records)
+def _due(session: Session, number: int, records: Collection[CountRecord] | Collection[ProbeRecord]) -> list[Cell]:
+    """Cells of which none of these, in that round, counts."""
+    good = {one.cell for one in records if one.round == number and not one.reasons}
+    return [cell for cell in session.plan.cells if cell.name not in good]
+
+
+def _next_start(session: Session, number: int, cells: Collection[Cell]) -> int:
+    """Of cells that come up together in a round: none of them has evidence of that one."""
+    there = session.run.evidence / "starts"
+    return next(
+        start
+        for start in itertools.count(1)
+        if not any((there / nth(f"r{number:02d}-{cell.name}", start)).exists() for cell in cells)
+    )
 
 
 def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Seen, profile: IO[bytes]) -> None:

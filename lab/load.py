@@ -19,6 +19,7 @@ LOCAL_PORT = 5070  # of the first SIPp process; others have the next ones
 SCREEN_SECONDS = 60
 GRACE_SECONDS = 10  # for the last calls, beyond the planned time
 SPECIMEN_SECONDS = 300
+CALL_SECONDS = 0.05  # where one waits for the other, at most
 COUNTED_CALL_SECONDS = 0.5  # under valgrind, at most: some 50 to 150 ms were seen, on busy CPUs
 ONE_BY_ONE_PER_S = 1000  # offered where each call waits for the one before: more than comes
 PROBE_SECONDS = 5
@@ -106,16 +107,20 @@ def command(plan: Plan, piece: SlicePlan, part: Part, turn: int = 0) -> list[str
     ]
 
 
-def once(scenario: Scenario, subscribers: int, part: Part, time: int = 1, *, one_by_one: bool = False) -> list[str]:
+def once(  # noqa: PLR0913
+    scenario: Scenario, subscribers: int, part: Part, time: int = 1, *, one_by_one: bool = False, slow: bool = False
+) -> list[str]:
     """One SIPp process of what precedes the slices: so many calls, no statistics.
 
-    With `one_by_one` a call waits for the end of the one before, and nothing is sent twice: under valgrind.
+    With `one_by_one` a call waits for the end of the one before, and nothing is sent twice. `slow`: under valgrind.
 
     `time` counts how often that is done, and gives each its own Call-IDs: a registrar takes no CSeq twice of one (but
     within 20 s, when it may be a retransmission: usrloc's cseq_delay).
     """
     seconds = part.calls / part.rate_per_s + GRACE_SECONDS
     if one_by_one:
+        seconds = GRACE_SECONDS + part.calls * CALL_SECONDS
+    if slow:
         seconds = COUNTED_PROBE_SECONDS + part.calls * COUNTED_CALL_SECONDS
     return [
         *_sipp(scenario, f"setup{f'.{time}' if time > 1 else ''}-{part.digit}", part, subscribers),

@@ -129,13 +129,12 @@ def baseline(plan: Plan) -> Cell:
     return plan.cell(plan.aa_cell.removesuffix(AA_SUFFIX))
 
 
-def only(plan: Plan, cell: Cell) -> Plan:
-    """What concerns one cell; without slices."""
-    scenario = plan.scenario(cell.scenario)
-    wanted = {scenario.name, scenario.setup}
+def only(plan: Plan, *cells: Cell) -> Plan:
+    """What concerns some cells; without slices."""
+    wanted = {name for cell in cells for name in (cell.scenario, plan.scenario(cell.scenario).setup)}
     scenarios = tuple(one for one in plan.scenarios if one.name in wanted)
-    alone = replace(cell, shares="")  # one that is served by another's Kamailio has its own here
-    return _hashed(replace(plan, cells=(alone,), aa_cell=cell.name, rounds=(), scenarios=scenarios, turn_msec=0))
+    alone = tuple(replace(cell, shares="") for cell in cells)  # one that another's Kamailio serves has its own here
+    return _hashed(replace(plan, cells=alone, aa_cell=cells[0].name, rounds=(), scenarios=scenarios, turn_msec=0))
 
 
 def counted(plan: Plan, counting: Counting, repeats: int) -> Plan:

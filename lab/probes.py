@@ -4,7 +4,8 @@ Calls come one by one, as where they are counted. Unlike that it takes time, so 
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,7 @@ from lab.counts import probed
 from lab.counts.probed import BLOCKS, CALLS, UP, Block, ProbeRecord
 from lab.errors import BadInputError, SetupError, TestbedError
 from lab.execution import Watch
-from lab.model import Cell, Scenario
+from lab.model import Cell, Scenario, StartRecord
 from lab.session import Session
 from lab.station import Station
 
@@ -34,87 +35,157 @@ class ProbesError(SetupError):
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What one start has shown."""
+class _Look:
+    """A cell while it is looked at, and what was seen of it."""
 
+    cell: Cell
+    folder: Path
+    station: Station
+    started: StartRecord
+    scenario: Scenario
+    worker: int = 0
+    watcher: "Container | None" = None
     legs: tuple[str, ...] = ()
     blocks: list[Block] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    refused: ProbesError | None = None
 
-
-def look(session: Session, cell: Cell, number: int, start: int, been: Collection[ProbeRecord]) -> ProbeRecord:
-    """One fresh start of a cell in a round, and its evidence; `been` are those that there were in this run.
-
-    ProbesError where it cannot work on this machine: as long as it never has.
-    """
-    begun, seen = time.monotonic(), _Seen()
-    attempt = 1 + sum((one.round, one.cell) == (number, cell.name) for one in been)
-    part = ProbeRecord(number, cell.name, 0.0, attempt=attempt).id
-    with session.run.part(probed.FOLDER, part) as folder:
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """What goes wrong with one cell does not keep the others waiting."""
         try:
-            _one(session.only(cell, counted=False), (number, start), seen, folder)
+            yield
         except ProbesError as error:
-            if not any(one.blocks for one in been) and not seen.blocks:
-                raise
-            seen.reasons.append(f"{error}: {error.detail}")
+            self.refused = error
+            self.reasons.append(f"{error}: {error.detail}")
         except (TestbedError, BadInputError) as error:
-            seen.reasons.append(str(error))
-        for reason in seen.reasons:
-            session.reporter.note(f"round {number}, {cell.name}, by probes: {reason}")
-        seconds = round(time.monotonic() - begun, 1)
-        kept = ProbeRecord(
-            number, cell.name, seconds, seen.legs, tuple(seen.blocks), tuple(seen.reasons), attempt=attempt
-        )
-        store.dump(kept, folder / probed.RECORD)
-    return kept
+            self.reasons.append(str(error))
 
 
-def _one(session: Session, place: tuple[int, int], seen: _Seen, folder: Path) -> None:
-    (cell,) = session.plan.cells
-    with session.fresh(*place) as (started_cells, stations):
-        (started,), (station,) = started_cells.values(), stations.values()
-        if started.reasons:
-            raise TestbedError(f"cell {cell.name}: {'; '.join(started.reasons)}")
-        worker = sampling.only_worker(cell.name, started.processes)
-        scenario = session.plan.scenario_of(cell.name)
-        seen.legs = starts.legs_of_call(session.run, started, scenario)
-        _send(station, scenario)  # to warm up
-        station.skip()
-        with session.bed.probes(cell) as watcher:
-            for number, with_probes in enumerate(BLOCKS, start=1):
-                place_of_block = folder / probed.block_file(number)
-                block = _block(station, scenario, watcher, worker, place_of_block, with_probes=with_probes)
-                found = probed.parse(place_of_block.read_text(encoding="utf-8"))
-                if said := probed.problem(block, found, seen.legs):
-                    seen.reasons.append(f"block {number}: {said}")
-                seen.blocks.append(block)
-        station.fetch(folder)
-        logs.compress(folder)
-        code = station.stop()
-        if code != cell.known_end:
-            seen.reasons.append(f"Kamailio ended with exit code {code}")
+def look(
+    session: Session, cells: Sequence[Cell], number: int, start: int, been: Collection[ProbeRecord]
+) -> list[ProbeRecord]:
+    """One fresh start of cells in a round, block by block in turn, and its evidence; `been` are those of this run.
+
+    Neighbours in time are what is compared. ProbesError where it cannot work on this machine: as long as it never has.
+    """
+    begun = time.monotonic()
+    try:
+        with session.only(*cells, counted=False).fresh(number, start) as (started, stations):
+            up = {cell: (started[cell.name], stations[cell.name]) for cell in cells}
+            return _all(session, number, begun, up, been)
+    except TestbedError as error:  # one has not come up; the others may
+        ill = [cell for cell in cells if error.cell in {"", cell.name}]
+        kept = []
+        for cell in ill:
+            record = ProbeRecord(number, cell.name, 0.0, reasons=(str(error),), attempt=_attempt(been, number, cell))
+            _keep(session, record)
+            kept.append(record)
+        well = [cell for cell in cells if cell not in ill]
+        return kept + (look(session, well, number, start + 1, [*been, *kept]) if well else [])
 
 
-def _block(  # noqa: PLR0913
-    station: Station, scenario: Scenario, watcher: "Container", worker: int, place: Path, *, with_probes: bool
-) -> Block:
-    """Some calls, and in `place` what was seen of them."""
-    before, log = station.log_size(), b""
-    watch = Watch(watcher, ["watch", str(worker), "trace" if with_probes else "idle"], UP)
+def _attempt(been: Collection[ProbeRecord], number: int, cell: Cell) -> int:
+    return 1 + sum((one.round, one.cell) == (number, cell.name) for one in been)
+
+
+def _keep(session: Session, record: ProbeRecord, folder: Path | None = None) -> None:
+    """Into its folder, or where there is none, into one of its own."""
+    for reason in record.reasons:
+        session.reporter.note(f"round {record.round}, {record.cell}, by probes: {reason}")
+    if folder is not None:
+        store.dump(record, folder / probed.RECORD)
+        return
+    with session.run.part(probed.FOLDER, record.id) as made:
+        store.dump(record, made / probed.RECORD)
+
+
+def _all(
+    session: Session,
+    number: int,
+    begun: float,
+    up: Mapping[Cell, tuple[StartRecord, Station]],
+    been: Collection[ProbeRecord],
+) -> list[ProbeRecord]:
+    attempts = {cell.name: _attempt(been, number, cell) for cell in up}
+    parts = [ProbeRecord(number, name, 0.0, attempt=attempt).id for name, attempt in attempts.items()]
+    with session.run.parts(probed.FOLDER, parts) as folders:
+        looks = [
+            _Look(cell, folder, station, started, session.plan.scenario_of(cell.name))
+            for folder, (cell, (started, station)) in zip(folders, up.items(), strict=True)
+        ]
+        with ExitStack() as stack:
+            for one in looks:
+                with one.trying():
+                    _begin(session, one, stack)
+            for at, with_probes in enumerate(BLOCKS, start=1):
+                for one in (one for one in looks if not one.reasons):
+                    with one.trying():
+                        _block(one, at, with_probes=with_probes)
+                refused = next((one.refused for one in looks if one.refused), None)
+                worked = {block.probed for seen in (looks, been) for one in seen for block in one.blocks}
+                if refused and with_probes not in worked:
+                    raise refused
+        for one in (one for one in looks if not one.reasons):
+            with one.trying():
+                _end(one)
+        records = [
+            ProbeRecord(
+                *(number, one.cell.name, round(time.monotonic() - begun, 1), one.legs, tuple(one.blocks)),
+                tuple(one.reasons),
+                attempts[one.cell.name],
+            )
+            for one in looks
+        ]
+        for one, record in zip(looks, records, strict=True):
+            _keep(session, record, one.folder)
+    return records
+
+
+def _begin(session: Session, one: _Look, stack: ExitStack) -> None:
+    """All that precedes its first block."""
+    if one.started.reasons:
+        raise TestbedError(f"cell {one.cell.name}: {'; '.join(one.started.reasons)}")
+    one.worker = sampling.only_worker(one.cell.name, one.started.processes)
+    one.legs = starts.legs_of_call(session.run, one.started, one.scenario)
+    _send(one.station, one.scenario)  # to warm up
+    one.station.skip()
+    one.watcher = stack.enter_context(session.bed.probes(one.cell))
+
+
+def _end(one: _Look) -> None:
+    one.station.fetch(one.folder)
+    logs.compress(one.folder)
+    code = one.station.stop()
+    if code != one.cell.known_end:
+        raise TestbedError(f"Kamailio ended with exit code {code}")
+
+
+def _block(one: _Look, number: int, *, with_probes: bool) -> None:
+    """Some calls, and in a file what was seen of them."""
+    if one.watcher is None:
+        raise TestbedError("nobody looks")
+    before, log = one.station.log_size(), b""
+    watch = Watch(one.watcher, ["watch", str(one.worker), "trace" if with_probes else "idle"], UP)
     try:
         if watch.up:
-            _send(station, scenario)
-            log = _log(station, before, CALLS * len(scenario.legs))
+            _send(one.station, one.scenario)
+            log = _log(one.station, before, CALLS * len(one.scenario.legs))
     finally:
         answer = watch.end()
     if not watch.up or answer.code != 0:
         message = f"{'the probes' if with_probes else 'perf'} cannot be used here"
         raise ProbesError(message, detail=answer.last_words, remedy=REMEDY)
+    place = one.folder / probed.block_file(number)
     store.write_atomically(place, answer.out)
     times: latency.Times = {}
-    tally = latency.tally(log, "", scenario.legs, times)
+    tally = latency.tally(log, "", one.scenario.legs, times)
     usec = {leg: float(median(found.elements())) for leg, found in times.items()}
-    return Block(with_probes, CALLS, dict(tally.messages), usec, errors=tally.error_count + tally.malformed_count)
+    errors = tally.error_count + tally.malformed_count
+    block = Block(with_probes, CALLS, dict(tally.messages), usec, errors)
+    if said := probed.problem(block, probed.parse(place.read_text(encoding="utf-8")), one.legs):
+        raise TestbedError(f"block {number}: {said}")
+    one.blocks.append(block)
 
 
 def _send(station: Station, scenario: Scenario) -> None:

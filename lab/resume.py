@@ -147,7 +147,7 @@ def resume(  # noqa: PLR0913
                 if kept.asked.capacity:
                     _search(kept, session, conditions)
                 elif plan.counting:
-                    counter.count(session, plan.counting, kept.counts, kept.starts, kept.looks)
+                    counter.count(session, plan.counting, kept.counts, kept.looks)
                 else:
                     _measure(kept, session, conditions, enough)
     return folder

@@ -69,9 +69,9 @@ class Session:
     reporter: Reporter
     running: Running = field(default_factory=Running)  # what the slices so far say
 
-    def only(self, cell: Cell, *, counted: bool = True) -> "Session":
-        """The same for one cell by itself; without rounds. Not `counted`: without valgrind, though it may be there."""
-        plan = planning.only(self.plan, cell)
+    def only(self, *cells: Cell, counted: bool = True) -> "Session":
+        """The same for some cells; without rounds. Not `counted`: without valgrind, though it may be there."""
+        plan = planning.only(self.plan, *cells)
         if not counted:
             plan = replace(plan, counting=None)
         return replace(self, plan=plan, bed=self.bed.only(plan))

@@ -197,7 +197,14 @@ class Station:
         self.rehearsals += 1
         answers = self.fire(
             self.aim(
-                load.once(scenario, self.cell.subscribers, part, self.rehearsals, one_by_one=one_by_one or self.counted)
+                load.once(
+                    scenario,
+                    self.cell.subscribers,
+                    part,
+                    self.rehearsals,
+                    one_by_one=one_by_one or self.counted,
+                    slow=self.counted,
+                )
                 for part in parts
             )
         )

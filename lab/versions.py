@@ -127,7 +127,7 @@ class Versions:
     def release(self, name: str) -> Build | None:
         """A release by its name, also as its own make compiles it; None where there is none of that name."""
         known = self.kamailio.get(name.removesuffix(UNOPTIMISED))
-        return known and Build(known, optimised=not name.endswith(UNOPTIMISED))
+        return Build(known, optimised=not name.endswith(UNOPTIMISED)) if known else None
 
     def engines_on(self, suite: str) -> list[str]:
         """Engines that can be compiled on a suite, whatever the release."""

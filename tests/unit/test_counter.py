@@ -12,12 +12,14 @@ from lab import counter, probes, store
 from lab.counts import record
 from lab.counts.probed import ProbeRecord
 from lab.counts.record import CountRecord
-from lab.model import Cell, Counting, StartRecord
+from lab.model import Cell, Counting
 from lab.session import Session
 from tests.unit import profiles
 
 COUNTING = Counting(2, 1, probes=True)
 CELL = "native"
+GOOD_LOOK, GOOD_COUNT = ProbeRecord(1, CELL, 1.0), CountRecord(1, CELL, 9, 9, 1.0)
+BAD_LOOK, BAD_COUNT = replace(GOOD_LOOK, reasons=("SIPp",)), replace(GOOD_COUNT, reasons=("SIPp",))
 
 
 @pytest.fixture
@@ -25,12 +27,19 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What is done of the first cell, and in which fresh start: looking and counting are made up."""
     seen: list[tuple[str, int]] = []
 
-    def look(_: object, cell: Cell, number: int, start: int, been: Sequence[ProbeRecord]) -> ProbeRecord:
-        if cell.name == CELL:
-            seen.append(("look", start))
-        return ProbeRecord(number, cell.name, 1.0, attempt=1 + len(been))
+    def start(session: Any, cell: str, number: int) -> None:  # noqa: ANN401
+        name = f"r01-{cell}" if number == 1 else f"r01-{cell}-again{number - 1}"
+        (session.run.evidence / "starts" / name).mkdir(parents=True)
+
+    def look(session: Any, cells: Sequence[Cell], number: int, at: int, been: object) -> list[ProbeRecord]:  # noqa: ANN401, ARG001
+        for cell in cells:
+            start(session, cell.name, at)
+        if any(cell.name == CELL for cell in cells):
+            seen.append(("look", at))
+        return [ProbeRecord(number, cell.name, 1.0) for cell in cells]
 
     def one(session: Any, _: object, place: tuple[int, int], *_rest: object) -> None:  # noqa: ANN401
+        start(session, session.cell.name, place[1])
         if session.cell.name == CELL:
             seen.append(("count", place[1]))
 
@@ -39,23 +48,16 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
-def session(folder: Path) -> Session:
-    """Of one round."""
+def session(folder: Path, starts: int) -> Session:
+    """Of one round, in which the first cell was started so often."""
     run = store.Run(folder)
-    run.evidence.mkdir(parents=True)
-    plan = profiles.plan(COUNTING, 1)
+    for number in range(starts):
+        (run.evidence / "starts" / f"r01-{CELL}{f'-again{number}' if number else ''}").mkdir(parents=True)
+    run.evidence.mkdir(parents=True, exist_ok=True)
     reporter = SimpleNamespace(stage=lambda _: None, note=lambda _: None)
-    made = SimpleNamespace(plan=plan, run=run, reporter=reporter, only=lambda cell: SimpleNamespace(cell=cell))
+    made = SimpleNamespace(plan=profiles.plan(COUNTING, 1), run=run, reporter=reporter)
+    made.only = lambda cell: SimpleNamespace(cell=cell, run=run)
     return cast("Session", made)
-
-
-def starts(number: int) -> list[StartRecord]:
-    """So many that there were of the cell."""
-    return [cast("StartRecord", SimpleNamespace(round=1, cell=CELL))] * number
-
-
-GOOD_LOOK, GOOD_COUNT = ProbeRecord(1, CELL, 1.0), CountRecord(1, CELL, 9, 9, 1.0)
-BAD_LOOK, BAD_COUNT = replace(GOOD_LOOK, reasons=("SIPp",)), replace(GOOD_COUNT, reasons=("SIPp",))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +79,9 @@ def test_what_was_good_once_is_not_done_again(
     left: list[tuple[str, int]],
 ) -> None:
     """And what is done again has a fresh start of its own, and evidence beside the other's."""
-    made = session(tmp_path / "run")
-    for one in counted:
-        (made.run.evidence / record.FOLDER / one.id).mkdir(parents=True, exist_ok=True)
+    made = session(tmp_path / "run", len(looked) + len(counted))
     before = [replace(one, attempt=number) for number, one in enumerate(counted, start=1)]
-    counter.count(made, COUNTING, before, starts(len(looked) + len(counted)), looked)
+    for one in before:
+        (made.run.evidence / record.FOLDER / one.id).mkdir(parents=True)
+    counter.count(made, COUNTING, before, looked)
     assert done == left
