@@ -19,6 +19,7 @@ from lab.counts import crossings
 from lab.counts.callgrind import Function, Part
 
 _AGAIN = re.compile(r"'\d+\Z")  # callgrind's mark of a function that is called within itself
+_CLONE = re.compile(r"(\.(constprop|isra|part|cold|lto_priv)(\.\d+)?)+(?='\d+\Z|\Z)")  # gcc's, of a copy that it has made
 Calls = Mapping[Function, Counter[Function]]  # caller -> callee -> instructions that the calls led to
 
 
@@ -139,7 +140,8 @@ def differences(part: Part, requests: int, other: Part, others: int, number: int
 
 
 def _by_name(part: Part) -> Counter[str]:
+    """Copies of a function that the compiler has made are that function: another compiler makes others."""
     found: Counter[str] = Counter()
     for function, instructions in part.own.items():
-        found[f"{function.name} ({function.object.rpartition('/')[2]})"] += instructions
+        found[f"{_CLONE.sub('', function.name)} ({function.object.rpartition('/')[2]})"] += instructions
     return found

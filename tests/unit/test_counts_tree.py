@@ -100,6 +100,13 @@ def test_differences_are_of_a_request_each() -> None:
     assert found == [("b (kamailio)", 10, 110), ("a (kamailio)", 200, 110)]
 
 
+def test_a_copy_that_a_compiler_has_made_is_the_function_itself() -> None:
+    """Another compiler makes others, of the same source."""
+    here = part({"parse_via.isra.0": 50, "parse_via.part.0.cold": 7, "do_action.constprop.1'2": 9, "a.out": 5}, {})
+    there = part({"parse_via": 60, "do_action'2": 9, "a.out": 5}, {})
+    assert tree.differences(here, 1, there, 1, 9) == [("parse_via (kamailio)", 57, 60)]
+
+
 def test_what_has_changed_has_another_colour() -> None:
     """By where it was called, not by its name alone."""
     before = tree.grow(part({"a": 10, "b": 50, "c": 40}, {("a", "b"): 50, ("a", "c"): 40}), "a", 0.0)
