@@ -3,7 +3,6 @@
 Nothing here is timed, so cells may be as slow as they are, and the machine as busy.
 """
 
-import itertools
 import tempfile
 import time
 from collections.abc import Collection
@@ -16,7 +15,7 @@ from lab.counts.probed import ProbeRecord
 from lab.counts.record import CountRecord
 from lab.errors import TestbedError
 from lab.execution import ask
-from lab.model import Cell, Counting, Scenario, StartRecord, nth
+from lab.model import Cell, Counting, Scenario, StartRecord
 from lab.sampling import only_worker
 from lab.session import Session
 from lab.starts import legs_of_call
@@ -60,11 +59,11 @@ def count(
         told = f"round {planned.number} of {len(session.plan.rounds)}"
         if counting.probes and (due := _due(session, planned.number, looks)):
             session.reporter.stage(f"{told}: looking at all cells by probes")
-            looks += probes.look(session, due, planned.number, _next_start(session, planned.number, due), looks)
+            looks += probes.look(session, due, planned.number, looks)
         for cell in _due(session, planned.number, been):
             session.reporter.stage(f"{told}, {cell.name}: counting")
             begun, seen = time.monotonic(), _Seen()
-            start = _next_start(session, planned.number, [cell])
+            start = session.next_start(planned.number, [cell])
             with tempfile.TemporaryFile(dir=session.run.folder) as profile:
                 try:
                     _one(session.only(cell), counting, (planned.number, start), seen, profile)
@@ -87,16 +86,6 @@ def _due(session: Session, number: int, records: Collection[CountRecord] | Colle
     """Cells of which none of these, in that round, counts."""
     good = {one.cell for one in records if one.round == number and not one.reasons}
     return [cell for cell in session.plan.cells if cell.name not in good]
-
-
-def _next_start(session: Session, number: int, cells: Collection[Cell]) -> int:
-    """Of cells that come up together in a round: none of them has evidence of that one."""
-    there = session.run.evidence / "starts"
-    return next(
-        start
-        for start in itertools.count(1)
-        if not any((there / nth(f"r{number:02d}-{cell.name}", start)).exists() for cell in cells)
-    )
 
 
 def _one(session: Session, counting: Counting, place: tuple[int, int], seen: _Seen, profile: IO[bytes]) -> None:

@@ -5,7 +5,7 @@ Calls come one by one, as where they are counted. Unlike that it takes time, so 
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -48,28 +48,33 @@ class _Look:
     legs: tuple[str, ...] = ()
     blocks: list[Block] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
-    refused: ProbesError | None = None
+    refused: dict[bool, ProbesError] = field(default_factory=dict)  # with bpftrace's probes, or without
+
+    def require_life(self) -> None:
+        """TestbedError where its Kamailio has ended: then nobody else is to blame."""
+        self.station.kamailio.reload()
+        state = self.station.kamailio.attrs["State"]
+        if not state["Running"]:
+            raise TestbedError(f"Kamailio ended with exit code {state['ExitCode']}")
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
+    def trying(self, *, with_probes: bool = False) -> Iterator[None]:
         """What goes wrong with one cell does not keep the others waiting."""
         try:
             yield
         except ProbesError as error:
-            self.refused = error
-            self.reasons.append(f"{error}: {error.detail}")
+            self.refused[with_probes] = error
+            self.reasons.append(f"{error}: {(error.detail.splitlines() or [''])[-1]}")
         except (TestbedError, BadInputError) as error:
             self.reasons.append(str(error))
 
 
-def look(
-    session: Session, cells: Sequence[Cell], number: int, start: int, been: Collection[ProbeRecord]
-) -> list[ProbeRecord]:
+def look(session: Session, cells: Sequence[Cell], number: int, been: Collection[ProbeRecord]) -> list[ProbeRecord]:
     """One fresh start of cells in a round, block by block in turn, and its evidence; `been` are those of this run.
 
     Neighbours in time are what is compared. ProbesError where it cannot work on this machine: as long as it never has.
     """
-    begun = time.monotonic()
+    begun, start = time.monotonic(), session.next_start(number, cells)
     try:
         with session.only(*cells, counted=False).fresh(number, start) as (started, stations):
             up = {cell: (started[cell.name], stations[cell.name]) for cell in cells}
@@ -82,7 +87,7 @@ def look(
             _keep(session, record)
             kept.append(record)
         well = [cell for cell in cells if cell not in ill]
-        return kept + (look(session, well, number, start + 1, [*been, *kept]) if well else [])
+        return kept + (look(session, well, number, [*been, *kept]) if well else [])
 
 
 def _attempt(been: Collection[ProbeRecord], number: int, cell: Cell) -> int:
@@ -120,15 +125,19 @@ def _all(
                     _begin(session, one, stack)
             for at, with_probes in enumerate(BLOCKS, start=1):
                 for one in (one for one in looks if not one.reasons):
-                    with one.trying():
+                    with one.trying(with_probes=with_probes):
                         _block(one, at, with_probes=with_probes)
-                refused = next((one.refused for one in looks if one.refused), None)
+                refused = next((one.refused[with_probes] for one in looks if with_probes in one.refused), None)
                 worked = {block.probed for seen in (looks, been) for one in seen for block in one.blocks}
                 if refused and with_probes not in worked:
                     raise refused
-        for one in (one for one in looks if not one.reasons):
-            with one.trying():
-                _end(one)
+        for one in looks:
+            if one.reasons:
+                with suppress(TestbedError):  # its last words
+                    one.station.remains(one.folder)
+            else:
+                with one.trying():
+                    _end(one)
         records = [
             ProbeRecord(
                 *(number, one.cell.name, round(time.monotonic() - begun, 1), one.legs, tuple(one.blocks)),
@@ -150,7 +159,13 @@ def _begin(session: Session, one: _Look, stack: ExitStack) -> None:
     one.legs = starts.legs_of_call(session.run, one.started, one.scenario)
     _send(one.station, one.scenario)  # to warm up
     one.station.skip()
-    one.watcher = stack.enter_context(session.bed.probes(one.cell))
+    try:
+        one.watcher = stack.enter_context(session.bed.probes(one.cell))
+    except SetupError as error:
+        one.require_life()
+        raise ProbesError(
+            f"what looks at Kamailio cannot be started: {error}", detail=error.detail, remedy=REMEDY
+        ) from error
 
 
 def _end(one: _Look) -> None:
@@ -174,6 +189,7 @@ def _block(one: _Look, number: int, *, with_probes: bool) -> None:
     finally:
         answer = watch.end()
     if not watch.up or answer.code != 0:
+        one.require_life()
         message = f"{'the probes' if with_probes else 'perf'} cannot be used here"
         raise ProbesError(message, detail=answer.last_words, remedy=REMEDY)
     place = one.folder / probed.block_file(number)

@@ -88,6 +88,12 @@ class Session:
                 self._bindings(left, starts, stations)
         self.reporter.round_done(planned.number, self.running)
 
+    def next_start(self, number: int, cells: Iterable[Cell]) -> int:
+        """Of cells that come up together in a round: later than any of which one of them has left something."""
+        names = {f"r{number:02d}-{cell.name}" for cell in cells}
+        there = {path.name for kind in ("starts", "remains") for path in (self.run.evidence / kind).glob("r*")}
+        return 1 + max((start for name in names for start in _numbers(name, there)), default=0)
+
     @contextmanager
     def fresh(self, number: int, start: int = 1) -> Iterator[tuple[dict[str, StartRecord], dict[str, Station]]]:
         """Every cell anew, with an empty database, and with what its start has shown. All are gone afterwards."""
@@ -312,6 +318,16 @@ class Session:
                 self.reporter.note(f"round {start.round}, {name}: {reason}")
             self.running.spoil(name, counted.reasons)
             store.dump(counted, folder / "start.json")
+
+
+def _numbers(name: str, there: Iterable[str]) -> Iterator[int]:
+    """Which ones of that name there are: see nth."""
+    for other in there:
+        number = other.removeprefix(f"{name}-again")
+        if other == name:
+            yield 1
+        elif number != other and number.isdecimal():
+            yield 1 + int(number)
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:

@@ -19,7 +19,9 @@ from lab.counts import crossings
 from lab.counts.callgrind import Function, Part
 
 _AGAIN = re.compile(r"'\d+\Z")  # callgrind's mark of a function that is called within itself
-_CLONE = re.compile(r"(\.(constprop|isra|part|cold|lto_priv)(\.\d+)?)+(?='\d+\Z|\Z)")  # gcc's, of a copy that it has made
+_CLONE = re.compile(
+    r"(\.(constprop|isra|part|cold|lto_priv)(\.\d+)?)+(?='\d+\Z|\Z)"
+)  # gcc's, of a copy that it has made
 Calls = Mapping[Function, Counter[Function]]  # caller -> callee -> instructions that the calls led to
 
 

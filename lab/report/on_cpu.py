@@ -1,10 +1,12 @@
 """Rows of a count's tables: what the kernel has seen of cells that ran without valgrind. None where nobody looked."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 from lab.counts.figures import CellCount
 from lab.counts.probed import CellTime, LegTime
 from lab.report import words
+from lab.stats import Comparison, compare
 
 Row = tuple[str, ...]
 
@@ -36,7 +38,10 @@ def of_leg(cells: Mapping[str, CellCount], leg: str) -> Iterator[Row]:
         return (head, *(shown(time) if time else "" for time in times.values()))
 
     yield row("request_route on CPU, usec", lambda time: words.usec(time.on_cpu_usec, 1))
-    yield ("- times the baseline", *(_ratio(cells, times, name) for name in cells))
+    found = {name: _against(times.get(cells[name].baseline), times[name]) for name in cells}
+    yield ("- times the baseline", *(words.ratio(one.ratio) if one else "" for one in found.values()))
+    yield ("- its interval", *(words.interval(one) if one else "" for one in found.values()))
+    yield ("- detectable", *(words.percent(one.mde) if one else "" for one in found.values()))
     yield row("- starts apart by", lambda time: "" if time.spread is None else f"{time.spread:.1%}")
     yield row("off the CPU in it, usec", lambda time: words.usec(time.away_usec, 1))
     yield row("by latency lines, usec", lambda time: words.usec(time.logged_usec, 1))
@@ -47,11 +52,11 @@ def _leg(cell: CellCount, leg: str) -> LegTime | None:
     return cell.time.legs.get(leg) if cell.time else None
 
 
-def _ratio(cells: Mapping[str, CellCount], times: Mapping[str, LegTime | None], name: str) -> str:
-    baseline, time = times.get(cells[name].baseline), times[name]
-    if not (baseline and time) or cells[name].baseline == name:
-        return ""
-    return f"{time.on_cpu_usec / baseline.on_cpu_usec:.3f}"
+def _against(baseline: LegTime | None, time: LegTime | None) -> Comparison | None:
+    """Round by round, in which both were looked at in turn."""
+    if not (baseline and time) or baseline is time or len(baseline.of_rounds) != len(time.of_rounds):
+        return None
+    return compare([math.log(one / other) for one, other in zip(time.of_rounds, baseline.of_rounds, strict=True)])
 
 
 def _counter(value: float | None) -> str:

@@ -135,6 +135,7 @@ def test_a_worker_that_dies_while_it_is_looked_at_is_told(lab: Lab, tmp_path: Pa
     found = json.loads((folder / "counts.json").read_text())["cells"]
     assert found["native"]["time"]["legs"]
     assert found["lua"]["time"] is None
+    assert (folder / "evidence" / probed.FOLDER / "r01-lua" / "kamailio.log").stat().st_size
     assert lab.left() == []
 
 

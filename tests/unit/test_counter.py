@@ -31,7 +31,8 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         name = f"r01-{cell}" if number == 1 else f"r01-{cell}-again{number - 1}"
         (session.run.evidence / "starts" / name).mkdir(parents=True)
 
-    def look(session: Any, cells: Sequence[Cell], number: int, at: int, been: object) -> list[ProbeRecord]:  # noqa: ANN401, ARG001
+    def look(session: Any, cells: Sequence[Cell], number: int, _: object) -> list[ProbeRecord]:  # noqa: ANN401
+        at = session.next_start(number, cells)
         for cell in cells:
             start(session, cell.name, at)
         if any(cell.name == CELL for cell in cells):
@@ -57,6 +58,7 @@ def session(folder: Path, starts: int) -> Session:
     reporter = SimpleNamespace(stage=lambda _: None, note=lambda _: None)
     made = SimpleNamespace(plan=profiles.plan(COUNTING, 1), run=run, reporter=reporter)
     made.only = lambda cell: SimpleNamespace(cell=cell, run=run)
+    made.next_start = lambda number, cells: Session.next_start(cast("Session", made), number, cells)
     return cast("Session", made)
 
 
@@ -85,3 +87,14 @@ def test_what_was_good_once_is_not_done_again(
         (made.run.evidence / record.FOLDER / one.id).mkdir(parents=True)
     counter.count(made, COUNTING, before, looked)
     assert done == left
+
+
+def test_a_start_has_a_number_that_none_has_left_anything_of(tmp_path: Path) -> None:
+    """Neither a start nor what one that broke off has left; of all cells that come up together, and no others."""
+    made = session(tmp_path / "run", 2)
+    first, second = made.plan.cells
+    (made.run.evidence / "remains" / f"r01-{second.name}-again4").mkdir(parents=True)
+    (made.run.evidence / "starts" / f"r01-{first.name}-6.1-again7").mkdir()
+    assert made.next_start(1, [first]) == 3
+    assert made.next_start(1, [second]) == made.next_start(1, [first, second]) == 6
+    assert made.next_start(2, [first, second]) == 1
