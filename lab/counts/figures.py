@@ -167,7 +167,10 @@ def _times(folder: Path, plan: Plan) -> dict[str, CellTime | None]:
     for place, kept in _probed(folder):
         if not kept.reasons:
             starts[kept.cell].append((kept, probed.read(place, kept)))
-    return {name: probed.together(seen) for name, seen in starts.items()}
+    try:
+        return {name: probed.together(seen) for name, seen in starts.items()}
+    except (ValueError, LookupError, ZeroDivisionError) as error:  # blocks that no run of ours has kept
+        raise BadInputError(f"{folder / 'evidence' / probed.FOLDER}: does not fit together: {error!r}") from error
 
 
 def _cell(plan: Plan, cell: Cell, starts: Sequence[Mapping[str, Requests]]) -> CellCount:

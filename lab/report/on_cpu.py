@@ -24,7 +24,10 @@ def of_call(cells: Mapping[str, CellCount]) -> Iterator[Row]:
     yield row("worker's CPU time, usec", lambda time: words.usec(time.worker_usec, 1))
     yield row("with probes, times that", lambda time: words.ratio(time.probes.ratio))
     yield row("- its interval", lambda time: words.interval(time.probes))
-    for counter in known[0].counters:
+    there = [name for name in known[0].counters if any(time.counters.get(name) is not None for time in known)]
+    if not there:
+        yield row("hardware counters", lambda _: "none here")
+    for counter in there:
         yield row(f"{counter}, by hardware", lambda time, counter=counter: _counter(time.counters.get(counter)))  # type: ignore[misc]
 
 
