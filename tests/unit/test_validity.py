@@ -308,7 +308,7 @@ def test_no_process_may_die_or_appear(processes: dict[int, str], reasons: tuple[
         ({"steal_ticks": 30}, "kernel: 6.0% of Kamailio's CPU time stolen by the host, 5.0% allowed"),
         (
             {"workers": {WORKER: Worker(SECOND, 600_000_000)}},
-            "kernel: of the time in which they could run, workers waited for a CPU 37.5%, 20.0% allowed",
+            "kernel: of the time in which they could run, workers waited for a CPU 37.5%, 30.0% allowed",
         ),
         (
             {"wall_nsec": BEFORE.wall_nsec + 5 * SECOND - 2_500_000},
