@@ -107,6 +107,16 @@ def test_two_releases(tmp_path: Path) -> None:
     }
 
 
+def test_a_release_as_its_own_make_compiles_it(tmp_path: Path) -> None:
+    """Against itself as distributions do: what does a build from source cost?"""
+    found = pair("6.0.1", "6.0.1-unoptimised", tmp_path)
+    assert found.kind == Kind.RELEASE
+    assert {name: recipe.arguments["OPTIMISATION"] for name, recipe in found.given.items()} == {
+        "base": "-O2",
+        "candidate": "",
+    }
+
+
 def test_a_path_as_it_was_at_a_commit(repository: Path, tmp_path: Path) -> None:
     """A script, its folder, a configuration, a whole source tree: against what lies there now."""
     folder, script = repository / "routing", repository / "routing" / "lua.lua"
