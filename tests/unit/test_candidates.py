@@ -108,7 +108,7 @@ def test_two_releases(tmp_path: Path) -> None:
 
 
 def test_a_release_as_its_own_make_compiles_it(tmp_path: Path) -> None:
-    """Against itself as distributions do: what does a build from source cost?"""
+    """Against itself as distributions do: what a build from source costs."""
     found = pair("6.0.1", "6.0.1-unoptimised", tmp_path)
     assert found.kind == Kind.RELEASE
     assert {name: recipe.arguments["OPTIMISATION"] for name, recipe in found.given.items()} == {
