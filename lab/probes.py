@@ -52,10 +52,8 @@ class _Look:
 
     def require_life(self) -> None:
         """TestbedError where its Kamailio has ended: then nobody else is to blame."""
-        self.station.kamailio.reload()
-        state = self.station.kamailio.attrs["State"]
-        if not state["Running"]:
-            raise TestbedError(f"Kamailio ended with exit code {state['ExitCode']}")
+        if ended := self.station.ended():
+            raise TestbedError(ended)
 
     @contextmanager
     def trying(self, *, with_probes: bool = False) -> Iterator[None]:

@@ -214,10 +214,14 @@ class Station:
         log = self.log(before)
         errors = [line.strip() for line in log.decode(errors="replace").splitlines() if latency.is_error(line)]
         said = f"; Kamailio: {errors[0]}" if errors else ""
+        ended = self.ended()
+        return f"SIPp ended with exit code {sent.code}{said}{'; ' * bool(ended)}{ended}"
+
+    def ended(self) -> str:
+        """How Kamailio has ended; nothing while it runs."""
         self.kamailio.reload()
         state = self.kamailio.attrs["State"]
-        ended = "" if state["Running"] else f"; Kamailio ended with exit code {state['ExitCode']}"
-        return f"SIPp ended with exit code {sent.code}{said}{ended}"
+        return "" if state["Running"] else f"Kamailio ended with exit code {state['ExitCode']}"
 
     def settle(self) -> None:
         """Wait until it logs no more: a module that looks for what is not there takes CPU time for seconds."""
